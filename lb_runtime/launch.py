@@ -1,0 +1,219 @@
+"""A kernel launch as a value: its NDRange, its arguments, and cutting the range at work-group edges.
+
+Nothing here touches a device. Sizes count work-items (`_items`) or bytes (`_bytes`); a tuple's first
+entry is dimension 0, as in `clEnqueueNDRangeKernel` (OpenCL 1.2 specification, section 5.8).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lb_runtime.errors import ArgumentError, LaunchError
+
+MAX_DIMENSIONS = 3
+DEFAULT_GROUP_ITEMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The work-groups `[group_start, group_stop)` of one dimension; all groups of the other dimensions.
+
+    A slice may be empty (`group_start == group_stop`).
+    """
+
+    dimension: int
+    group_start: int
+    group_stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.group_start <= self.group_stop:
+            raise LaunchError(
+                f"groups [{self.group_start}, {self.group_stop}) given, expected 0 <= start <= stop"
+            )
+
+    @property
+    def groups(self) -> int:
+        """How many work-groups the slice holds along its dimension."""
+        return self.group_stop - self.group_start
+
+
+@dataclass(frozen=True, slots=True)
+class NDRange:
+    """Global size, local size and offset of a launch, in work-items, one entry per dimension.
+
+    Shapes: all three tuples have the same length, 1 to 3. The local size divides the global size.
+    """
+
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...]
+    offset: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.global_size) <= MAX_DIMENSIONS:
+            raise LaunchError(
+                f"{len(self.global_size)} dimensions given, expected 1 to {MAX_DIMENSIONS}"
+            )
+        for name, sizes in (("local size", self.local_size), ("offset", self.offset)):
+            if len(sizes) != len(self.global_size):
+                raise LaunchError(
+                    f"{name} has {len(sizes)} dimensions, but the global size has "
+                    f"{len(self.global_size)}: give one entry per dimension"
+                )
+        for dimension, (total, local) in enumerate(zip(self.global_size, self.local_size)):
+            if total < 1 or local < 1:
+                raise LaunchError(
+                    f"global size {total} and local size {local} in dimension {dimension}: "
+                    "expected at least 1 of each"
+                )
+            if total % local:
+                raise LaunchError(
+                    f"global size {total} is not a multiple of local size {local} in dimension "
+                    f"{dimension}: round the global size up to {-(-total // local) * local}, "
+                    "or choose a local size that divides it"
+                )
+        if any(start < 0 for start in self.offset):
+            raise LaunchError(f"offset {self.offset} given, expected no negative entry")
+
+    @classmethod
+    def of(
+        cls,
+        global_size: tuple[int, ...],
+        local_size: tuple[int, ...] | None = None,
+        offset: tuple[int, ...] | None = None,
+    ) -> NDRange:
+        """Build a range; a missing local size becomes `default_local_size`, a missing offset zeros."""
+        if any(total < 1 for total in global_size):
+            raise LaunchError(f"global size {global_size} given, expected entries of at least 1")
+        return cls(
+            tuple(global_size),
+            default_local_size(global_size) if local_size is None else tuple(local_size),
+            (0,) * len(global_size) if offset is None else tuple(offset),
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """The number of dimensions, 1 to 3 (`get_work_dim()` inside the kernel)."""
+        return len(self.global_size)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many work-groups there are along each dimension."""
+        return tuple(total // local for total, local in zip(self.global_size, self.local_size))
+
+    @property
+    def items(self) -> int:
+        """How many work-items the range holds."""
+        return prod(self.global_size)
+
+    @property
+    def group_items(self) -> int:
+        """How many work-items one work-group holds."""
+        return prod(self.local_size)
+
+    def part(self, piece: Slice) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """`(global_work_offset, global_work_size)` in work-items that launches exactly `piece`."""
+        if not 0 <= piece.dimension < self.dimensions:
+            raise LaunchError(
+                f"dimension {piece.dimension} given for a range of {self.dimensions} dimensions"
+            )
+        if piece.group_stop > self.groups[piece.dimension]:
+            raise LaunchError(
+                f"groups up to {piece.group_stop} given, but dimension {piece.dimension} has "
+                f"{self.groups[piece.dimension]}"
+            )
+        local = self.local_size[piece.dimension]
+        offset, size = list(self.offset), list(self.global_size)
+        offset[piece.dimension] += piece.group_start * local
+        size[piece.dimension] = piece.groups * local
+        return tuple(offset), tuple(size)
+
+    def cut(self, dimension: int, shares: tuple[float, ...]) -> tuple[Slice, ...]:
+        """Cut `dimension` into one slice per share, at the work-group edges nearest to the shares.
+
+        The slices are in order, do not overlap and cover every group; some may be empty. Shares are
+        fractions of the groups, not negative, and sum to 1 (within 1e-6).
+        """
+        if any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise LaunchError(f"shares {shares} given, expected fractions that sum to 1")
+        groups = self.groups[dimension]
+        edges = [0]
+        reached = 0.0
+        for share in shares[:-1]:
+            reached += share
+            edges.append(max(edges[-1], min(groups, round(reached * groups))))
+        edges.append(groups)
+        return tuple(Slice(dimension, start, stop) for start, stop in itertools.pairwise(edges))
+
+
+def default_local_size(global_size: tuple[int, ...]) -> tuple[int, ...]:
+    """A local size for a launch that names none: the largest divisors, up to 256 items a group.
+
+    OpenCL leaves the choice to the implementation (section 5.8); it is made here so that every part
+    of a split launch, and the unsplit launch, use the same one.
+    """
+    left = DEFAULT_GROUP_ITEMS
+    local = []
+    for total in global_size:
+        step = next(size for size in range(min(left, total), 0, -1) if total % size == 0)
+        local.append(step)
+        left //= step
+    return tuple(local)
+
+
+@dataclass(frozen=True, slots=True)
+class BufferArgument:
+    """A global or constant memory object: its size, and which memory it is.
+
+    `memory` is the same number for two arguments that share bytes (one buffer given twice, or
+    overlapping sub-buffers), and different otherwise.
+    """
+
+    size_bytes: int
+    memory: int
+
+    def __post_init__(self) -> None:
+        if self.size_bytes < 1:
+            raise ArgumentError(f"a buffer of {self.size_bytes} bytes given, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarArgument:
+    """An argument passed by value: a numpy scalar (or a vector or struct as a 0-d array).
+
+    None stands for a value that is not known, where a kernel is looked at before any launch.
+    """
+
+    value: np.generic | np.ndarray[Any, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArgument:
+    """A `__local` argument: only its size is given by the host."""
+
+    size_bytes: int
+
+
+Argument = BufferArgument | ScalarArgument | LocalArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel enqueue as a value: which kernel, over which range, with which arguments."""
+
+    kernel_name: str
+    nd_range: NDRange
+    arguments: tuple[Argument, ...]
+
+    @property
+    def transfer_bytes(self) -> int:
+        """The bytes of all memory objects: what a device that holds none of them must be sent."""
+        seen: dict[int, int] = {}
+        for argument in self.arguments:
+            if isinstance(argument, BufferArgument):
+                seen[argument.memory] = max(seen.get(argument.memory, 0), argument.size_bytes)
+        return sum(seen.values())
