@@ -1,0 +1,146 @@
+"""The control flow of a function: dominators, natural loops, and the branch edges that guard a block.
+
+Source: Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm" (2001); natural loops as in
+Aho, Lam, Sethi and Ullman, "Compilers", section 9.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from predictor import ir
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The way from a block's terminator to one of its successors, by position."""
+
+    source: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A natural loop: its header, all its blocks, and the blocks that jump back to the header."""
+
+    header: str
+    blocks: frozenset[str]
+    latches: tuple[str, ...]
+
+
+class ControlFlow:
+    """What the analysis asks of a function's blocks. Blocks that cannot be reached are left out."""
+
+    def __init__(self, function: ir.Function) -> None:
+        self.blocks = {block.name: block for block in function.blocks}
+        self.entry = function.blocks[0].name
+        self.order = self._reverse_postorder()
+        self._number = {name: index for index, name in enumerate(self.order)}
+        self.predecessors: dict[str, list[str]] = {name: [] for name in self.order}
+        for name in self.order:
+            for successor in self.successors(name):
+                self.predecessors[successor].append(name)
+        self.immediate = self._dominators()
+        self.loops = self._loops()
+        self._guards: dict[str, tuple[Edge, ...]] = {}
+
+    def successors(self, name: str) -> tuple[str, ...]:
+        """The blocks that a block can jump to, in the order of its terminator."""
+        return self.blocks[name].instructions[-1].blocks
+
+    def dominates(self, above: str, below: str) -> bool:
+        """Whether every way to `below` passes `above` (a block dominates itself)."""
+        while self._number[below] > self._number[above]:
+            below = self.immediate[below]
+        return above == below
+
+    def loops_of(self, name: str) -> list[Loop]:
+        """The loops that hold a block, the outermost first."""
+        inside = [loop for loop in self.loops.values() if name in loop.blocks]
+        return sorted(inside, key=lambda loop: -len(loop.blocks))
+
+    def guards(self, name: str) -> tuple[Edge, ...]:
+        """The conditional edges that were all taken, most recently, when a block runs."""
+        if name not in self._guards:
+            above: tuple[Edge, ...] = ()
+            if name != self.entry:
+                above = self.guards(self.immediate[name])
+                predecessors = self.predecessors[name]
+                # A back edge leaves a loop header's other ways in as they are: not a guard.
+                if len(predecessors) == 1:
+                    above += self.edge(predecessors[0], name)
+            self._guards[name] = above
+        return self._guards[name]
+
+    def edge(self, source: str, target: str) -> tuple[Edge, ...]:
+        """The conditional edge from `source` to `target`; nothing if all edges of it lead there."""
+        positions = [i for i, name in enumerate(self.successors(source)) if name == target]
+        if len(positions) != 1 or len(self.successors(source)) == 1:
+            return ()
+        return (Edge(source, positions[0]),)
+
+    def _reverse_postorder(self) -> list[str]:
+        order: list[str] = []
+        seen = {self.entry}
+        stack = [(self.entry, iter(self.successors(self.entry)))]
+        while stack:
+            name, successors = stack[-1]
+            for successor in successors:
+                if successor not in seen:
+                    seen.add(successor)
+                    stack.append((successor, iter(self.successors(successor))))
+                    break
+            else:
+                order.append(name)
+                stack.pop()
+        return order[::-1]
+
+    def _dominators(self) -> dict[str, str]:
+        immediate = {self.entry: self.entry}
+        changed = True
+        while changed:
+            changed = False
+            for name in self.order[1:]:
+                known = [p for p in self.predecessors[name] if p in immediate]
+                best = known[0]
+                for other in known[1:]:
+                    best = self._common(immediate, best, other)
+                if immediate.get(name) != best:
+                    immediate[name] = best
+                    changed = True
+        return immediate
+
+    def _common(self, immediate: dict[str, str], one: str, other: str) -> str:
+        while one != other:
+            while self._number[one] > self._number[other]:
+                one = immediate[one]
+            while self._number[other] > self._number[one]:
+                other = immediate[other]
+        return one
+
+    def _loops(self) -> dict[str, Loop]:
+        latches: dict[str, list[str]] = {}
+        for name in self.order:
+            for successor in self.successors(name):
+                if self.dominates(successor, name):
+                    latches.setdefault(successor, []).append(name)
+        loops: dict[str, Loop] = {}
+        for header, sources in latches.items():
+            inside = {header}
+            stack = [source for source in sources if source != header]
+            while stack:
+                name = stack.pop()
+                if name not in inside:
+                    inside.add(name)
+                    stack.extend(self.predecessors[name])
+            loops[header] = Loop(header, frozenset(inside), tuple(sources))
+        return loops
+
+    def is_reducible(self) -> bool:
+        """Whether every cycle is a natural loop; a jump into the middle of one makes it False."""
+        for name in self.order:
+            for successor in self.successors(name):
+                backward = self._number[successor] <= self._number[name]
+                if backward and not self.dominates(successor, name):
+                    return False
+        return True

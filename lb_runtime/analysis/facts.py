@@ -1,0 +1,258 @@
+"""What is known of a kernel before any launch: its signature, its built-ins, and what forbids a split.
+
+Everything here follows from the source and the build options alone, and is worth keeping per kernel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lb_runtime.analysis import layout
+from lb_runtime.analysis.device_text import device_dependent_name
+from lb_runtime.analysis.reasons import Reason
+from lb_runtime.analysis.values import builtin_name
+from lb_runtime.errors import KernelNotFoundError
+from predictor import ir
+
+GLOBAL_SPACES = (1, 4)
+"""Address spaces through which global memory is reached: global and generic."""
+
+_ATOMIC = re.compile(r"^(?:atomic_|atom_|__opencl_atomic)")
+_FENCES = frozenset(
+    "mem_fence read_mem_fence write_mem_fence atomic_work_item_fence work_group_barrier".split()
+)
+_LOCAL_FENCE = "1"
+"""`CLK_LOCAL_MEM_FENCE`: a fence with this flag alone says nothing of global memory."""
+_IMAGE_TYPE = re.compile(r"\bimage[123]d|\bsampler_t")
+_HARMLESS_POINTER_CALLS = frozenset(
+    "prefetch llvm.memcpy llvm.memset llvm.memmove llvm.lifetime llvm.assume llvm.dbg "
+    "llvm.experimental".split()
+)
+_VECTOR_ACCESS = re.compile(r"^v(load|store)(a?)(_half)?(\d*)(?:_r\w+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterFacts:
+    """A kernel's formal parameter.
+
+    `kind` is "buffer", "local", "scalar", "image" or "other"; `type_text` is the OpenCL C type
+    (`float*`), `llvm_type` the type of the value itself; `size_bytes` is that of a scalar, 0 for others.
+    `is_constant` tells a `__constant` or `const` pointee.
+    """
+
+    name: str
+    kind: str
+    type_text: str
+    llvm_type: str
+    size_bytes: int
+    is_constant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """A kernel as the analysis sees it: the module it stands in and what forbids splitting it.
+
+    `builtins` are the work-item built-ins that it reaches; `required_local_size` is that of
+    `reqd_work_group_size`, or None.
+    """
+
+    name: str
+    module: ir.Module
+    function: ir.Function
+    parameters: tuple[ParameterFacts, ...]
+    builtins: frozenset[str]
+    required_local_size: tuple[int, ...] | None
+    reasons: tuple[Reason, ...]
+
+
+def kernel_facts(
+    module: ir.Module, source: str, options: Sequence[str] = (), kernel_name: str | None = None
+) -> KernelFacts:
+    """The facts of one kernel of a compiled source; the only kernel where none is named.
+
+    Raises:
+        KernelNotFoundError: no kernel of that name, or none is named and there are several.
+    """
+    function = _find(module, kernel_name)
+    reached = _reached(module, function)
+    reasons = list(_forbidden(module, reached))
+    if name := device_dependent_name(source, options):
+        reasons.append(Reason("device-text", f"text depends on {name}"))
+    parameters = _parameters(module, function)
+    reasons.extend(
+        Reason("image", f"argument {p.name} is an {p.type_text}")
+        for p in parameters
+        if p.kind == "image"
+    )
+    reasons.extend(
+        Reason("pipe", f"argument {p.name} is a pipe") for p in parameters if "pipe" in p.type_text
+    )
+    builtins = frozenset(
+        name
+        for inner in reached
+        for block in inner.blocks
+        for instruction in block.instructions
+        if instruction.opcode == "call"
+        and (name := builtin_name(instruction.detail)).startswith("get_")
+    )
+    sizes = tuple(
+        int(size)
+        for size in module.metadata_list(function.metadata.get("reqd_work_group_size", ""))
+    )
+    return KernelFacts(
+        function.name.lstrip("@").strip('"'),
+        module,
+        function,
+        parameters,
+        builtins,
+        sizes or None,
+        tuple(reasons),
+    )
+
+
+def _find(module: ir.Module, kernel_name: str | None) -> ir.Function:
+    kernels = {function.name.lstrip("@").strip('"'): function for function in module.kernels()}
+    if not kernels:
+        raise KernelNotFoundError("the source holds no kernel: expected a `__kernel void` function")
+    names = ", ".join(kernels)
+    if kernel_name is None:
+        if len(kernels) > 1:
+            raise KernelNotFoundError(
+                f"the source holds {len(kernels)} kernels ({names}): name one of them"
+            )
+        return next(iter(kernels.values()))
+    if kernel_name not in kernels:
+        raise KernelNotFoundError(f"no kernel {kernel_name!r} in the source, which holds: {names}")
+    return kernels[kernel_name]
+
+
+def _reached(module: ir.Module, kernel: ir.Function) -> list[ir.Function]:
+    """The kernel and every function with a body that it may call."""
+    by_name = {function.name.lstrip("@").strip('"'): function for function in module.functions}
+    reached = [kernel]
+    for function in reached:
+        for block in function.blocks:
+            for instruction in block.instructions:
+                callee = by_name.get(instruction.detail) if instruction.opcode == "call" else None
+                if callee is not None and callee.blocks and callee not in reached:
+                    reached.append(callee)
+    return reached
+
+
+def _parameters(module: ir.Module, function: ir.Function) -> tuple[ParameterFacts, ...]:
+    def entries(key: str) -> tuple[str, ...]:
+        return module.metadata_list(function.metadata.get(key, ""))
+
+    names, types = entries("kernel_arg_name"), entries("kernel_arg_type")
+    base_types = entries("kernel_arg_base_type")
+    qualifiers = entries("kernel_arg_type_qual")
+    result: list[ParameterFacts] = []
+    for index, parameter in enumerate(function.parameters):
+        type_text = types[index] if index < len(types) else parameter.type
+        base_type = base_types[index] if index < len(base_types) else type_text
+        space = layout.address_space(parameter.type)
+        size = 0
+        llvm_type = parameter.type
+        by_value = re.search(r"byval \(\s*(.*?)\s*\)", parameter.attributes)
+        if _IMAGE_TYPE.search(base_type) or "target" in parameter.type:
+            kind = "image"
+        elif space == 3:
+            kind = "local"
+        elif space == 0 and by_value:
+            kind, llvm_type = "scalar", by_value[1]
+        elif space >= 0:
+            kind = "buffer" if space in (1, 2) else "other"
+        else:
+            kind = "scalar"
+        if kind == "scalar":
+            try:
+                size = layout.size_bytes(llvm_type, module.structs)
+            except layout.UnknownLayoutError:
+                kind = "other"
+        result.append(
+            ParameterFacts(
+                names[index] if index < len(names) else f"argument {index}",
+                kind,
+                type_text,
+                llvm_type,
+                size,
+                space == 2 or "const" in (qualifiers[index] if index < len(qualifiers) else ""),
+            )
+        )
+    return tuple(result)
+
+
+def _forbidden(module: ir.Module, reached: Sequence[ir.Function]) -> list[Reason]:
+    """What no launch of the kernel can be split with, the first of each kind."""
+    found: dict[str, Reason] = {}
+    bodies = {function.name for function in module.functions if function.blocks}
+    for name, variable in module.globals.items():
+        used = any(
+            name in instruction.text
+            for function in reached
+            for block in function.blocks
+            for instruction in block.instructions
+        )
+        if variable.address_space in GLOBAL_SPACES and used:
+            detail = f"{name[1:]} is a __global variable of the program"
+            found.setdefault("program-variable", Reason("program-variable", detail))
+    for function in reached:
+        for block in function.blocks:
+            for instruction in block.instructions:
+                reason = _forbids(instruction, bodies)
+                if reason:
+                    found.setdefault(reason.code, reason)
+    return list(found.values())
+
+
+def _forbids(instruction: ir.Instruction, bodies: set[str]) -> Reason | None:
+    line = instruction.line
+    spaces = [layout.address_space(operand.type) for operand in instruction.operands]
+    reaches_global = any(space in GLOBAL_SPACES for space in spaces)
+    if instruction.opcode in ("atomicrmw", "cmpxchg") or "atomic" in instruction.flags:
+        if reaches_global:
+            return Reason("global-atomic", f"{instruction.opcode} on global memory", line)
+        return None
+    if instruction.opcode in ("load", "store"):
+        if "volatile" in instruction.flags and spaces[-1] in GLOBAL_SPACES:
+            return Reason("volatile", f"volatile {instruction.opcode}", line)
+        return None
+    if instruction.opcode == "fence":
+        return Reason("global-fence", "fence", line)
+    if instruction.opcode != "call":
+        return None
+    if instruction.detail == "asm":
+        return Reason("inline-assembly", "assembly", line)
+    if instruction.detail.startswith("%"):
+        return Reason("indirect-call", "call through a pointer", line)
+    name = builtin_name(instruction.detail)
+    if name == "printf":
+        return Reason("printf", "printf is called", line)
+    if "enqueue" in name and not name.startswith("get_"):
+        return Reason("device-enqueue", f"{name} is called", line)
+    if _ATOMIC.match(name):
+        return Reason("global-atomic", f"{name} on global memory", line) if reaches_global else None
+    if name in _FENCES and instruction.operands:
+        flags = instruction.operands[0].text
+        if name != "work_group_barrier" and flags != _LOCAL_FENCE:
+            return Reason("global-fence", f"{name} is called", line)
+        scopes = [operand.text for operand in instruction.operands[1:]]
+        if name == "work_group_barrier" and any(scope != "1" for scope in scopes):
+            return Reason("global-fence", f"{name} is called with a wider scope", line)
+    if "async_work_group" in name and reaches_global:
+        return Reason("async-copy", f"{name} is called", line)
+    if "pipe" in name:
+        return Reason("pipe", f"{name} is called", line)
+    if "@" + instruction.detail in bodies or not reaches_global:
+        return None
+    if _VECTOR_ACCESS.match(name):
+        return None
+    if any(instruction.detail.startswith(prefix) for prefix in _HARMLESS_POINTER_CALLS):
+        return None
+    if name in _HARMLESS_POINTER_CALLS:
+        return None
+    if "image" in name:
+        return Reason("image", f"{name} is called", line)
+    return Reason("unknown-call", f"{name} is given a global pointer", line)

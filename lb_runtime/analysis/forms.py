@@ -1,0 +1,321 @@
+"""Integer values of a kernel as sums over symbols, and the intervals that such sums can take.
+
+A form is `constant + sum(coefficient * symbol)` over exact integers. Symbols are what differs between
+work-items: the global id, local id and group id of a dimension, the iteration count of a loop, and
+opaque values of which only an interval is known. The three ids of a dimension are bound by
+`global = offset + local size * group + local`, which `Bounds.interval` uses to find the tightest
+interval that any way of writing a form gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+
+class Symbol(NamedTuple):
+    """One unknown of a form.
+
+    `kind` is "global", "local" or "group" (`where` is the dimension), "loop" (an iteration count, from
+    0) or "opaque" (`where` tells values apart).
+    """
+
+    kind: str
+    where: tuple[int | str, ...]
+
+
+class Span(NamedTuple):
+    """All integers from `low` to `high`, both included; none where `low > high`."""
+
+    low: int
+    high: int
+
+    def hull(self, other: Span) -> Span:
+        """The smallest span that holds both."""
+        return Span(min(self.low, other.low), max(self.high, other.high))
+
+    def meet(self, other: Span) -> Span:
+        """The integers that are in both."""
+        return Span(max(self.low, other.low), min(self.high, other.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`constant + sum(coefficient * symbol)`; no coefficient is 0; terms are sorted by symbol."""
+
+    constant: int
+    terms: tuple[tuple[Symbol, int], ...] = ()
+
+    @classmethod
+    def of(cls, constant: int, terms: dict[Symbol, int]) -> Form:
+        """A form from a mapping; zero coefficients are dropped."""
+        return cls(constant, tuple(sorted((s, c) for s, c in terms.items() if c)))
+
+    @classmethod
+    def symbol(cls, symbol: Symbol) -> Form:
+        """The form that is just one symbol."""
+        return cls(0, ((symbol, 1),))
+
+    def __add__(self, other: Form) -> Form:
+        if not other.terms:
+            return Form(self.constant + other.constant, self.terms)
+        if not self.terms:
+            return Form(self.constant + other.constant, other.terms)
+        terms = dict(self.terms)
+        for symbol, coefficient in other.terms:
+            terms[symbol] = terms.get(symbol, 0) + coefficient
+        return Form.of(self.constant + other.constant, terms)
+
+    def __sub__(self, other: Form) -> Form:
+        return self + other.times(-1)
+
+    def times(self, factor: int) -> Form:
+        """The form multiplied by an integer."""
+        if not factor:
+            return Form(0)
+        return Form(self.constant * factor, tuple((s, c * factor) for s, c in self.terms))
+
+    def plus(self, constant: int) -> Form:
+        """The form with a constant added."""
+        return Form(self.constant + constant, self.terms)
+
+    def symbols(self) -> Iterable[Symbol]:
+        """The symbols that the form holds."""
+        return (symbol for symbol, _ in self.terms)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether ids and loop counts alone make up the form, with no opaque value in it."""
+        return all(symbol.kind != "opaque" for symbol, _ in self.terms)
+
+    def group_step(self, dimension: int, grid: Grid) -> int:
+        """By how much the form grows from one work-group to the next along a dimension."""
+        ids = {s.kind: c for s, c in self.terms if s.kind in _IDS and s.where == (dimension,)}
+        return ids.get("group", 0) + ids.get("global", 0) * grid.local_size[dimension]
+
+
+class Constraint(NamedTuple):
+    """A form whose value is known to lie in a span."""
+
+    form: Form
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The sizes that bind the ids of each dimension: offset and local size, in work-items."""
+
+    offset: tuple[int, ...]
+    local_size: tuple[int, ...]
+
+
+class Bounds:
+    """The spans of all symbols at one place of a kernel, with what its guards add.
+
+    `refined` makes new bounds. Symbols, and constraints that hold everywhere, are learned by all bounds
+    that were refined from the same ones.
+    """
+
+    def __init__(self, grid: Grid, spans: dict[Symbol, Span]) -> None:
+        self.grid = grid
+        self.is_empty = False
+        self._spans = spans
+        self._everywhere: list[Constraint] = []
+        self._constraints: tuple[Constraint, ...] = ()
+        self._narrowed: dict[Symbol, Span] = {}
+        self._intervals: dict[Form, tuple[int, Span]] = {}
+        self._open: set[Form] = set()
+
+    def widest(self, form: Form) -> Span:
+        """The span of a form wherever its symbols mean something, guards left out."""
+        return Bounds(self.grid, self._spans).interval(form)
+
+    def learn(self, symbol: Symbol, span: Span) -> None:
+        """Give a new symbol its span; a symbol that is known keeps the one that it has."""
+        self._spans.setdefault(symbol, span)
+
+    def learn_constraint(self, constraint: Constraint) -> None:
+        """Add a constraint that holds wherever its symbols mean something."""
+        if constraint not in self._everywhere:
+            self._everywhere.append(constraint)
+
+    def knows(self, symbol: Symbol) -> bool:
+        """Whether a symbol has been given its span."""
+        return symbol in self._spans
+
+    def span(self, symbol: Symbol) -> Span:
+        """What a symbol can be here."""
+        narrowed = self._narrowed.get(symbol)
+        return self._spans[symbol] if narrowed is None else narrowed
+
+    def refined(self, constraints: Iterable[Constraint]) -> Bounds:
+        """These bounds with more constraints; `is_empty` where they cannot all hold."""
+        added = tuple(c for c in constraints if c not in self._constraints)
+        if not added:
+            return self
+        result = Bounds(self.grid, self._spans)
+        result._everywhere = self._everywhere
+        result._constraints = self._constraints + added
+        result._narrowed = dict(self._narrowed)
+        result.is_empty = self.is_empty
+        for _ in range(2):
+            for constraint in (*result._constraints, *result._everywhere):
+                result._propagate(constraint)
+            result._bind_ids()
+        return result
+
+    def interval(self, form: Form) -> Span:
+        """The tightest known span of a form."""
+        if not form.terms:
+            return Span(form.constant, form.constant)
+        known = self._intervals.get(form)
+        if known is None or known[0] != len(self._everywhere):
+            span = self._sum_of_terms(form)
+            for constraint in (*self._constraints, *self._everywhere):
+                span = span.meet(self._by_constraint(form, constraint))
+            known = self._intervals[form] = len(self._everywhere), span
+        return known[1]
+
+    def _sum_of_terms(self, form: Form) -> Span:
+        """The span of a form from the spans of its symbols."""
+        low = high = Fraction(form.constant)
+        rest = form.terms
+        for dimension in range(len(self.grid.offset)):
+            ids = {s.kind: c for s, c in rest if s.kind in _IDS and s.where == (dimension,)}
+            if not ids:
+                continue
+            rest = tuple((s, c) for s, c in rest if s.kind not in _IDS or s.where != (dimension,))
+            ways = [self._sum(constant, terms) for constant, terms in self._ways(dimension, ids)]
+            low += max(way[0] for way in ways)
+            high += min(way[1] for way in ways)
+        for symbol, coefficient in rest:
+            span = self.span(symbol)
+            ends = (coefficient * span.low, coefficient * span.high)
+            low += min(ends)
+            high += max(ends)
+        return Span(ceil(low), floor(high))
+
+    def _by_constraint(self, form: Form, constraint: Constraint) -> Span:
+        """What a constraint on some of the form's terms says of the whole form."""
+        everything = Span(-_BEYOND, _BEYOND)
+        factor = _factor(form, constraint.form)
+        if factor is None:
+            return everything
+        rest = form - constraint.form.times(factor)
+        if rest.terms and (len(rest.terms) >= len(form.terms) or rest in self._open):
+            return everything
+        self._open.add(form)
+        other = self.interval(rest)
+        self._open.discard(form)
+        ends = (factor * constraint.span.low, factor * constraint.span.high)
+        return Span(min(ends) + other.low, max(ends) + other.high)
+
+    def _ways(
+        self, dimension: int, ids: dict[str, int]
+    ) -> list[tuple[Fraction, list[tuple[Fraction, Span]]]]:
+        """All ways to write a sum over one dimension's ids by eliminating one of them."""
+        local_size = self.grid.local_size[dimension]
+        offset = self.grid.offset[dimension]
+        spans = {kind: self.span(Symbol(kind, (dimension,))) for kind in _IDS}
+        of_global = Fraction(ids.get("global", 0))
+        of_local = Fraction(ids.get("local", 0))
+        of_group = Fraction(ids.get("group", 0))
+        zero = Fraction(0)
+        written = [
+            (zero, of_global, of_local, of_group),
+            (of_global * offset, zero, of_local + of_global, of_group + of_global * local_size),
+            (-of_local * offset, of_global + of_local, zero, of_group - of_local * local_size),
+            (
+                -of_group * offset / local_size,
+                of_global + of_group / local_size,
+                of_local - of_group / local_size,
+                zero,
+            ),
+        ]
+        return [
+            (constant, list(zip(coefficients, (spans["global"], spans["local"], spans["group"]))))
+            for constant, *coefficients in written
+        ]
+
+    @staticmethod
+    def _sum(constant: Fraction, terms: list[tuple[Fraction, Span]]) -> tuple[Fraction, Fraction]:
+        low = high = constant
+        for coefficient, span in terms:
+            if coefficient:
+                ends = (coefficient * span.low, coefficient * span.high)
+                low += min(ends)
+                high += max(ends)
+        return low, high
+
+    def _narrow(self, symbol: Symbol, span: Span) -> None:
+        met = self.span(symbol).meet(span)
+        if met == self.span(symbol):
+            return
+        self._narrowed[symbol] = met
+        self._intervals.clear()
+        if met.low > met.high:
+            self.is_empty = True
+
+    def _propagate(self, constraint: Constraint) -> None:
+        """Narrow each symbol of a constraint by what the others leave it."""
+        form, span = constraint
+        whole = self.interval(form).meet(span)
+        if whole.low > whole.high:
+            self.is_empty = True
+            return
+        for symbol, coefficient in form.terms:
+            others = Form(form.constant, tuple(t for t in form.terms if t[0] != symbol))
+            rest = self.interval(others)
+            low, high = whole.low - rest.high, whole.high - rest.low
+            if coefficient > 0:
+                self._narrow(symbol, Span(-(-low // coefficient), high // coefficient))
+            else:
+                self._narrow(symbol, Span(-(high // -coefficient), -low // -coefficient))
+
+    def _bind_ids(self) -> None:
+        """Carry what is known of one id of a dimension over to the other two."""
+        for dimension, (offset, local_size) in enumerate(
+            zip(self.grid.offset, self.grid.local_size)
+        ):
+            whole, local, group = (Symbol(kind, (dimension,)) for kind in _IDS)
+            spans = self.span(whole), self.span(local), self.span(group)
+            if any(span.low > span.high for span in spans):
+                self.is_empty = True
+                continue
+            g, i, w = spans
+            self._narrow(
+                whole,
+                Span(offset + local_size * w.low + i.low, offset + local_size * w.high + i.high),
+            )
+            self._narrow(
+                group,
+                Span(
+                    -((offset + i.high - g.low) // local_size),
+                    (g.high - offset - i.low) // local_size,
+                ),
+            )
+
+
+_IDS = ("global", "local", "group")
+
+
+_BEYOND = 1 << 200
+"""Further out than any value that a kernel can compute."""
+
+
+def _factor(form: Form, base: Form) -> int | None:
+    """The whole factor by which `form` holds all terms of `base`, None where there is none."""
+    coefficients = dict(form.terms)
+    factor: int | None = None
+    for symbol, basis in base.terms:
+        coefficient = coefficients.get(symbol, 0)
+        if not coefficient or coefficient % basis:
+            return None
+        if factor is None:
+            factor = coefficient // basis
+        elif factor != coefficient // basis:
+            return None
+    return factor

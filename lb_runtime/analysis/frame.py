@@ -1,0 +1,576 @@
+"""Abstract values of a function's instructions under one call; the kernel is the outermost frame.
+
+Values are found on demand, from an operand to what defines it, and kept. What is not understood becomes
+an opaque value of which only the range of its type is known; nothing here raises for an instruction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lb_runtime.analysis import arithmetic, layout
+from lb_runtime.analysis.control import ControlFlow, Edge, Loop
+from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
+from lb_runtime.analysis.guards import comparisons, constraints
+from lb_runtime.analysis.loops import LOOP_LIMIT, LoopFacts, loop_facts
+from lb_runtime.analysis.values import (
+    MAX_ADDRESSES,
+    UNKNOWN_POINTER,
+    WORK_GROUP_POINTER,
+    Address,
+    Lanes,
+    NDRangeFacts,
+    Pointer,
+    Value,
+    builtin_name,
+    type_span,
+)
+from predictor import ir
+
+MAX_CALL_DEPTH = 8
+
+
+class Frame:
+    """One function under one call: values of its instructions, bounds of its blocks."""
+
+    def __init__(
+        self,
+        module: ir.Module,
+        function: ir.Function,
+        arguments: Sequence[Value],
+        bounds: Bounds,
+        dimensions: NDRangeFacts,
+        path: str = "",
+    ) -> None:
+        self.module = module
+        self.function = function
+        self.flow = ControlFlow(function)
+        self.path = path
+        self.dimensions = dimensions
+        self._base = bounds
+        self._values: dict[str, Value] = dict(
+            zip((parameter.name for parameter in function.parameters), arguments)
+        )
+        self.definitions: dict[str, tuple[ir.Instruction, str]] = {}
+        for block in function.blocks:
+            for instruction in block.instructions:
+                if instruction.name:
+                    self.definitions[instruction.name] = instruction, block.name
+        self._in_progress: set[str] = set()
+        self._bounds: dict[str, Bounds] = {}
+        self._loops: dict[str, LoopFacts | None] = {}
+        self._frames: dict[str, Frame | None] = {}
+
+    # Bounds of blocks
+
+    def everywhere(self) -> Bounds:
+        """What is known in all blocks of this frame."""
+        return self._base
+
+    def bounds(self, block: str) -> Bounds:
+        """What is known of all symbols when a block runs; `is_empty` where it cannot run."""
+        known = self._bounds.get(block)
+        if known is None:
+            self._bounds[block] = self._base
+            found = list(self._edges(self.flow.guards(block)))
+            for loop in self.flow.loops_of(block):
+                if facts := self.loop(loop):
+                    found.extend(facts.constraints)
+            known = self._bounds[block] = self._base.refined(found)
+        return known
+
+    def edge_bounds(self, source: str, target: str) -> Bounds:
+        """What is known when control goes from one block to the next."""
+        return self.bounds(source).refined(self._edges(self.flow.edge(source, target)))
+
+    def _edges(self, edges: Sequence[Edge]) -> list[Constraint]:
+        """What holds after conditional edges were taken."""
+        found: list[Constraint] = []
+        for edge in edges:
+            branch = self.flow.blocks[edge.source].instructions[-1]
+            if branch.opcode == "br" and branch.operands:
+                found.extend(self._condition(branch.operands[0], edge.position == 0))
+            elif branch.opcode == "switch" and edge.position > 0:
+                value = self.form(branch.operands[0])
+                case = self.form(branch.operands[edge.position])
+                if value is not None and case is not None:
+                    found.append(Constraint(value - case, Span(0, 0)))
+        return found
+
+    def _condition(self, operand: ir.Operand, holds: bool) -> list[Constraint]:
+        """What a condition says of forms when it holds, or when it does not."""
+        found: list[Constraint] = []
+        for predicate, left, right in comparisons(self.definitions, operand, holds):
+            bits = layout.integer_bits(left.type)
+            one, other = self.form(left), self.form(right)
+            if bits and one is not None and other is not None:
+                found.extend(constraints(predicate, one, other, bits, self._base))
+        return found
+
+    # Values
+
+    def form(self, operand: ir.Operand) -> Form | None:
+        """The form of an integer operand; None for operands of other types."""
+        value = self.value(operand)
+        return value if isinstance(value, Form) else None
+
+    def pointer(self, operand: ir.Operand) -> Pointer:
+        """What a pointer operand may point into."""
+        value = self.value(operand)
+        if isinstance(value, tuple):
+            return value
+        if layout.address_space(operand.type) in (0, 3):
+            return WORK_GROUP_POINTER
+        return UNKNOWN_POINTER
+
+    def value(self, operand: ir.Operand) -> Value:
+        """The abstract value of any operand."""
+        if operand.kind == "local":
+            return self._local(operand)
+        if operand.kind == "constant":
+            return self._constant(operand)
+        if operand.kind == "global":
+            variable = self.module.globals.get(operand.text)
+            space = variable.address_space if variable else 1
+            base = {2: "constant", 3: "work-group"}.get(space, "unknown")
+            return (Address(base, 0, Form(0)),)
+        return None
+
+    def _local(self, operand: ir.Operand) -> Value:
+        name = operand.text
+        if name in self._values:
+            return self._values[name]
+        definition = self.definitions.get(name)
+        if definition is None or name in self._in_progress:
+            return self._opaque(name, operand.type)
+        self._in_progress.add(name)
+        try:
+            value = self._evaluate(*definition)
+        finally:
+            self._in_progress.discard(name)
+        if value is None:
+            value = self._opaque(name, operand.type)
+        self._values[name] = value
+        return value
+
+    def _opaque(self, name: str, type_text: str, span: Span | None = None) -> Value:
+        """A value of which only a span is known."""
+        if bits := layout.integer_bits(type_text):
+            symbol = Symbol("opaque", (self.path, name))
+            self._base.learn(symbol, span or type_span(bits))
+            return Form.symbol(symbol)
+        if (lanes := layout.vector(type_text)) and layout.integer_bits(lanes[1]):
+            return [None] * lanes[0]
+        space = layout.address_space(type_text)
+        if space >= 0:
+            return WORK_GROUP_POINTER if space in (0, 3) else UNKNOWN_POINTER
+        return None
+
+    def _constant(self, operand: ir.Operand) -> Value:
+        text = operand.text
+        if bits := layout.integer_bits(operand.type):
+            if text in ("true", "false"):
+                return Form(int(text == "true"))
+            if re.fullmatch(r"-?\d+", text):
+                return Form(int(text))
+            if text in ("undef", "poison", "zeroinitializer", "null"):
+                return Form(0)
+            return self._opaque(f"constant {text}", operand.type, type_span(bits))
+        if (lanes := layout.vector(operand.type)) and layout.integer_bits(lanes[1]):
+            return self._constant_lanes(text, *lanes)
+        space = layout.address_space(operand.type)
+        if space >= 0:
+            if text.startswith(("getelementptr", "addrspacecast", "bitcast")):
+                table = re.search(r'@(?:"[^"]*"|[-\w$.]+)', text)
+                if table:
+                    known = self.value(ir.Operand("global", operand.type, table[0]))
+                    if isinstance(known, tuple):
+                        return tuple(
+                            Address(a.base, a.parameter, self._anywhere(f"in {text}"))
+                            for a in known
+                        )
+            if text in ("null", "undef", "poison"):
+                # Reading or writing through it is undefined; it is only ever compared.
+                return WORK_GROUP_POINTER
+        return None
+
+    @staticmethod
+    def _constant_lanes(text: str, lanes: int, element: str) -> Lanes:
+        if text in ("zeroinitializer", "undef", "poison"):
+            return [Form(0)] * lanes
+        found = re.findall(rf"\b{element} (-?\d+|undef|poison)", text)
+        values: Lanes = [Form(int(n)) if n[-1].isdigit() else Form(0) for n in found]
+        if text.startswith("splat") and values:
+            return values * lanes
+        return values if len(values) == lanes else [None] * lanes
+
+    def _anywhere(self, name: str) -> Form:
+        """A byte offset of which nothing is known."""
+        symbol = Symbol("opaque", (self.path, name))
+        self._base.learn(symbol, Span(-LOOP_LIMIT, LOOP_LIMIT))
+        return Form.symbol(symbol)
+
+    def _evaluate(self, instruction: ir.Instruction, block: str) -> Value:
+        """The value of an instruction, None where only its type is known."""
+        opcode = instruction.opcode
+        operands = instruction.operands
+        if opcode == "phi":
+            return self._phi(instruction, block)
+        if opcode == "getelementptr":
+            return self._element_pointer(instruction, block)
+        if opcode in ("bitcast", "addrspacecast", "freeze"):
+            if layout.address_space(operands[0].type) >= 0 or operands[0].type == instruction.type:
+                return self.value(operands[0])
+            return None
+        if opcode == "select":
+            return self._select(instruction, block)
+        if opcode == "call":
+            return self._call(instruction, block)
+        if opcode == "alloca":
+            return WORK_GROUP_POINTER
+        if opcode == "load" and layout.address_space(instruction.type) in (1, 2, 4):
+            return UNKNOWN_POINTER
+        if opcode == "extractelement":
+            lanes = self.value(operands[0])
+            index = self.form(operands[1])
+            if not isinstance(lanes, list) or index is None or index.terms:
+                return None
+            return lanes[index.constant] if 0 <= index.constant < len(lanes) else None
+        if layout.vector(instruction.type):
+            return self._lanes(instruction, block)
+        bits = layout.integer_bits(instruction.type)
+        if not bits:
+            return None
+        if opcode == "icmp":
+            return self._opaque(instruction.name, instruction.type, Span(0, 1))
+        return self._integer(instruction, bits, block)
+
+    def _integer(self, instruction: ir.Instruction, bits: int, block: str) -> Value:
+        """The result of an instruction on integers."""
+        forms = [self.form(operand) for operand in instruction.operands]
+        bounds = self.bounds(block)
+        result: arithmetic.Result = None
+        if len(forms) == 1 and forms[0] is not None:
+            if instruction.opcode in ("sext", "zext", "trunc"):
+                narrow = layout.integer_bits(instruction.operands[0].type)
+                result = arithmetic.resized(
+                    instruction.opcode,
+                    forms[0],
+                    narrow,
+                    bits,
+                    bounds,
+                    is_nneg="nneg" in instruction.flags,
+                )
+        elif len(forms) == 2 and forms[0] is not None and forms[1] is not None:
+            result = arithmetic.binary(
+                instruction.opcode,
+                forms[0],
+                forms[1],
+                bits,
+                bounds,
+                is_disjoint="disjoint" in instruction.flags,
+            )
+        return self._known(instruction, result)
+
+    def _known(self, instruction: ir.Instruction, result: arithmetic.Result) -> Value:
+        """A result as a value: a span alone becomes an opaque value within it."""
+        if isinstance(result, Span):
+            return self._opaque(instruction.name, instruction.type, result)
+        return result
+
+    def _lanes(self, instruction: ir.Instruction, block: str) -> Value:
+        """Vectors of integers, lane by lane."""
+        shape = layout.vector(instruction.type)
+        if shape is None or not (bits := layout.integer_bits(shape[1])):
+            return None
+        opcode = instruction.opcode
+        operands = [self.value(operand) for operand in instruction.operands]
+        first = operands[0]
+        if not isinstance(first, list):
+            return None
+        if opcode == "insertelement":
+            index = operands[2]
+            if isinstance(index, Form) and not index.terms and index.constant < len(first):
+                lanes = list(first)
+                lanes[index.constant] = operands[1] if isinstance(operands[1], Form) else None
+                return lanes
+            return None
+        if opcode == "shufflevector" and isinstance(operands[1], list):
+            mask = self._constant_lanes(instruction.detail, shape[0], "i32")
+            joined = first + operands[1]
+            return [joined[m.constant] if m is not None else None for m in mask]
+        if opcode in ("add", "sub", "mul", "shl") and isinstance(operands[1], list):
+            result: Lanes = []
+            for one, other in zip(first, operands[1]):
+                lane: arithmetic.Result = None
+                if one is not None and other is not None:
+                    lane = arithmetic.binary(opcode, one, other, bits, self.bounds(block))
+                result.append(lane if isinstance(lane, Form) else None)
+            return result
+        if opcode in ("sext", "zext", "trunc"):
+            narrow = layout.vector(instruction.operands[0].type)
+            bounds = self.bounds(block)
+            whole = type_span(min(bits, layout.integer_bits(narrow[1]) if narrow else bits))
+            if opcode == "zext":
+                whole = Span(0, whole.high)
+            kept: Lanes = []
+            for lane in first:
+                fits = lane is not None and bounds.interval(lane).meet(whole) == bounds.interval(
+                    lane
+                )
+                kept.append(lane if fits else None)
+            return kept
+        return None
+
+    def _resized_lanes(
+        self, instruction: ir.Instruction, lanes: Lanes, bits: int, block: str
+    ) -> Lanes:
+        shape = layout.vector(instruction.operands[0].type)
+        narrow = layout.integer_bits(shape[1]) if shape else 0
+        resized: Lanes = []
+        for lane in lanes:
+            result: arithmetic.Result = None
+            if lane is not None and narrow > 1:
+                result = arithmetic.resized(
+                    instruction.opcode, lane, narrow, bits, self.bounds(block), is_nneg=False
+                )
+            resized.append(result if isinstance(result, Form) else None)
+        return resized
+
+    def _select(self, instruction: ir.Instruction, block: str) -> Value:
+        condition, first, second = instruction.operands
+        values = self.value(first), self.value(second)
+        if layout.address_space(instruction.type) >= 0:
+            return self._either([v for v in values if isinstance(v, tuple)], len(values))
+        bits = layout.integer_bits(instruction.type)
+        one, other = values
+        if not bits or not isinstance(one, Form) or not isinstance(other, Form):
+            return None
+        if one == other:
+            return one
+        bounds = self.bounds(block)
+        spans: list[Span] = []
+        for form, holds in ((one, True), (other, False)):
+            refined = bounds.refined(self._condition(condition, holds))
+            if not refined.is_empty:
+                spans.append(refined.interval(form))
+        if not spans:
+            return None
+        return self._opaque(instruction.name, instruction.type, spans[0].hull(spans[-1]))
+
+    @staticmethod
+    def _either(pointers: list[Pointer], expected: int) -> Value:
+        """A pointer that is one of several."""
+        merged = tuple(dict.fromkeys(address for pointer in pointers for address in pointer))
+        if len(pointers) < expected or len(merged) > MAX_ADDRESSES:
+            return UNKNOWN_POINTER
+        return merged
+
+    def _element_pointer(self, instruction: ir.Instruction, block: str) -> Value:
+        base, *indices = instruction.operands
+        pointer = self.pointer(base)
+        offset = self._offset(instruction, indices)
+        if offset is None:
+            anywhere = self._anywhere(instruction.name)
+            return tuple(Address(a.base, a.parameter, anywhere) for a in pointer)
+        return tuple(Address(a.base, a.parameter, a.offset + offset) for a in pointer)
+
+    def _offset(self, instruction: ir.Instruction, indices: Sequence[ir.Operand]) -> Form | None:
+        """The byte offset that a getelementptr adds, None where it is not known."""
+        type_text = instruction.detail
+        structs = self.module.structs
+        total = Form(0)
+        try:
+            for number, operand in enumerate(indices):
+                index = self.form(operand)
+                if index is None:
+                    return None
+                if number and layout.is_struct(type_text):
+                    if index.terms:
+                        return None
+                    type_text, inside = layout.member(type_text, index.constant, structs)
+                    total = total.plus(inside)
+                    continue
+                if number:
+                    inner = layout.element(type_text)
+                    if inner is None:
+                        return None
+                    type_text = inner
+                total += index.times(layout.size_bytes(type_text, structs))
+        except layout.UnknownLayoutError:
+            return None
+        return total
+
+    # Loops
+
+    def loop(self, loop: Loop) -> LoopFacts | None:
+        """The counters of a loop, None while they are being found."""
+        if loop.header not in self._loops:
+            self._loops[loop.header] = None
+            self._loops[loop.header] = loop_facts(self, loop)
+        return self._loops[loop.header]
+
+    def _phi(self, instruction: ir.Instruction, block: str) -> Value:
+        loop = self.flow.loops.get(block)
+        if loop is not None:
+            facts = self.loop(loop)
+            if facts and (induction := facts.inductions.get(instruction.name)):
+                counter = induction.start + Form.symbol(facts.iteration).times(induction.step)
+                bits = layout.integer_bits(instruction.type)
+                return arithmetic.checked(counter, bits, self.bounds(block))
+            if layout.address_space(instruction.type) >= 0:
+                return self._pointer_phi(instruction, loop, facts)
+        if layout.address_space(instruction.type) >= 0:
+            pointers = [self.pointer(operand) for operand in instruction.operands]
+            return self._either(pointers, len(pointers))
+        if not layout.integer_bits(instruction.type):
+            return None
+        hull: Span | None = None
+        forms: list[Form] = []
+        for operand, source in zip(instruction.operands, instruction.blocks):
+            if source not in self.flow.predecessors:
+                continue
+            form = self.form(operand)
+            bounds = self.edge_bounds(source, block)
+            if form is None:
+                return None
+            if bounds.is_empty:
+                continue
+            span = bounds.interval(form)
+            forms.append(form)
+            hull = span if hull is None else hull.hull(span)
+        if forms and loop is None and all(form == forms[0] for form in forms):
+            return forms[0]
+        return self._opaque(instruction.name, instruction.type, hull)
+
+    def _pointer_phi(self, phi: ir.Instruction, loop: Loop, facts: LoopFacts | None) -> Value:
+        """A pointer that a loop moves on by a constant number of bytes."""
+        starts = [o for o, b in zip(phi.operands, phi.blocks) if b not in loop.blocks]
+        nexts = {o.text for o, b in zip(phi.operands, phi.blocks) if b in loop.blocks}
+        start = self._either([self.pointer(operand) for operand in starts], len(starts))
+        if not isinstance(start, tuple) or facts is None:
+            return None
+        offset: Form | None = None
+        definition = self.definitions.get(next(iter(nexts))) if len(nexts) == 1 else None
+        if definition and definition[0].opcode == "getelementptr":
+            base, *indices = definition[0].operands
+            step = self._offset(definition[0], indices)
+            if base.text == phi.name and step is not None and not step.terms:
+                offset = Form.symbol(facts.iteration).times(step.constant)
+        elif nexts == {phi.name}:
+            offset = Form(0)
+        if offset is None:
+            others = [self.pointer(ir.Operand("local", phi.type, name)) for name in sorted(nexts)]
+            bases = {(a.base, a.parameter) for pointer in (start, *others) for a in pointer}
+            # The pointer's own value, met again while it is found, says nothing new.
+            bases.discard(("unknown", 0))
+            if definition is None or not self._stays_inside(phi.name, nexts, loop):
+                return UNKNOWN_POINTER
+            anywhere = self._anywhere(phi.name)
+            return tuple(Address(base, index, anywhere) for base, index in sorted(bases))
+        return tuple(Address(a.base, a.parameter, a.offset + offset) for a in start)
+
+    def _stays_inside(self, phi_name: str, nexts: set[str], loop: Loop) -> bool:
+        """Whether all next values of a pointer are reached from it by getelementptr alone."""
+        for name in nexts:
+            seen: set[str] = set()
+            while name != phi_name:
+                definition = self.definitions.get(name)
+                if definition is None or definition[0].opcode != "getelementptr" or name in seen:
+                    return False
+                seen.add(name)
+                name = definition[0].operands[0].text
+        return True
+
+    # Calls
+
+    def _call(self, instruction: ir.Instruction, block: str) -> Value:
+        if self.callee(instruction) is not None:
+            return self._returned(instruction, block)
+        bits = layout.integer_bits(instruction.type)
+        if not bits:
+            return None
+        name = builtin_name(instruction.detail)
+        if name.startswith("get_"):
+            return self._identity(name, instruction)
+        forms = [form for o in instruction.operands if (form := self.form(o)) is not None]
+        if not forms or len(forms) != len(instruction.operands):
+            return None
+        return self._known(instruction, self._computed(instruction, name, forms, bits, block))
+
+    def _computed(
+        self, instruction: ir.Instruction, name: str, forms: list[Form], bits: int, block: str
+    ) -> arithmetic.Result:
+        """Integer built-ins that are used to compute indices."""
+        bounds = self.bounds(block)
+        if name in ("mul24", "mad24"):
+            product = arithmetic.binary("mul", forms[0], forms[1], bits, bounds)
+            if name == "mul24" or not isinstance(product, Form):
+                return product if name == "mul24" else None
+            return arithmetic.checked(product + forms[2], bits, bounds)
+        spans = [bounds.interval(form) for form in forms]
+        operation = re.sub(r"^llvm\.[su]?(min|max|abs)\..*$", r"\1", name)
+        is_unsigned = name.startswith("llvm.u") or instruction.detail.endswith(_UNSIGNED_SUFFIXES)
+        # Unsigned operands that are not negative read the same as signed ones.
+        if is_unsigned and any(span.low < 0 for span in spans):
+            return None
+        span = arithmetic.selection(operation, spans)
+        return span if span is not None and arithmetic.fits(span, bits) else None
+
+    def _identity(self, name: str, instruction: ir.Instruction) -> Value:
+        """Work-item built-ins, as the whole launch answers them."""
+        if name == "get_work_dim":
+            return Form(self.dimensions.work_dim)
+        argument = self.form(instruction.operands[0]) if instruction.operands else Form(0)
+        if argument is None or argument.terms or not instruction.operands:
+            return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
+        known = self.dimensions.answer(name, argument.constant)
+        if known is not None:
+            return known
+        return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
+
+    def callee(self, instruction: ir.Instruction) -> ir.Function | None:
+        """The function with a body that a call reaches."""
+        for function in self.module.functions:
+            if function.name.lstrip("@").strip('"') == instruction.detail and function.blocks:
+                return function
+        return None
+
+    def called(self, instruction: ir.Instruction, block: str) -> Frame | None:
+        """The frame of a call, None beyond `MAX_CALL_DEPTH`."""
+        key = instruction.name or instruction.text + block
+        if key not in self._frames:
+            function = self.callee(instruction)
+            frame = None
+            if function is not None and self.path.count("/") < MAX_CALL_DEPTH:
+                arguments = [self.value(operand) for operand in instruction.operands]
+                frame = Frame(
+                    self.module,
+                    function,
+                    arguments,
+                    self.bounds(block),
+                    self.dimensions,
+                    f"{self.path}/{key}",
+                )
+            self._frames[key] = frame
+        return self._frames[key]
+
+    def _returned(self, instruction: ir.Instruction, block: str) -> Value:
+        frame = self.called(instruction, block)
+        if frame is None:
+            return None
+        values: list[Value] = []
+        for inner in frame.flow.order:
+            last = frame.flow.blocks[inner].instructions[-1]
+            if last.opcode == "ret" and last.operands:
+                values.append(frame.value(last.operands[0]))
+        if len(values) == 1:
+            return values[0]
+        if values and all(isinstance(value, tuple) for value in values):
+            return self._either([v for v in values if isinstance(v, tuple)], len(values))
+        return None
+
+
+_UNSIGNED_SUFFIXES = ("h", "t", "j", "m")
+"""How the mangled name of a built-in on unsigned integers ends (Itanium C++ ABI, section 5.1.5)."""
