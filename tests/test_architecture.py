@@ -1,0 +1,159 @@
+"""The rooms of the house: which may import which, what the doors show, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lb_runtime
+
+ROOT = Path(__file__).parents[1]
+
+ROOMS = [
+    "predictor.errors",
+    "predictor.ir",
+    "predictor.frontend",
+    "predictor.program_graph",
+    "predictor.features",
+    "predictor.card",
+    "predictor.predict",
+    "predictor.datasets",
+    "predictor.judge",
+    "predictor.nn",
+    "predictor.train",
+    "predictor.evaluate",
+    "predictor.export",
+    "predictor.__main__",
+    "predictor",
+    "lb_runtime.errors",
+    "lb_runtime.launch",
+    "lb_runtime.analysis",
+    "lb_runtime.prelude",
+    "lb_runtime.plan",
+    "lb_runtime.icd",
+    "lb_runtime.devices",
+    "lb_runtime.roles",
+    "lb_runtime.contexts",
+    "lb_runtime.memory",
+    "lb_runtime.checks",
+    "lb_runtime.execution",
+    "lb_runtime.execute",
+    "lb_runtime.verify",
+    "lb_runtime.kernel",
+    "lb_runtime.arguments",
+    "lb_runtime.runtime",
+    "lb_runtime.trial",
+    "lb_runtime.cli",
+    "lb_runtime",
+]
+"""From the foundation up: a module imports its own room and rooms that stand before it."""
+
+ANALYSIS = [
+    "reasons",
+    "verdict",
+    "layout",
+    "control",
+    "forms",
+    "values",
+    "arithmetic",
+    "guards",
+    "loops",
+    "frame",
+    "device_text",
+    "facts",
+    "accesses",
+    "judge",
+    "assumptions",
+]
+
+RUNTIME_NEEDS_NO = {"torch", "torch_geometric", "sklearn", "onnx", "llvmlite"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of both packages by its dotted name."""
+    found = {}
+    for package in ("predictor", "lb_runtime"):
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room_of(name: str) -> str:
+    """The longest room name that a module's name begins with."""
+    rooms = [room for room in ROOMS if name == room or name.startswith(room + ".")]
+    return max(rooms, key=len)
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else node.module)
+    return {name for name in found if name.split(".")[0] in ("predictor", "lb_runtime")}
+
+
+def test_every_module_stands_in_a_room() -> None:
+    for name in modules():
+        room = room_of(name)
+        assert room not in ("predictor", "lb_runtime") or name == room, f"{name} has no room"
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_go_to_rooms_that_stand_before(name: str) -> None:
+    known = modules()
+    mine = ROOMS.index(room_of(name))
+    for imported in imports_of(known[name], set(known)):
+        theirs = ROOMS.index(room_of(imported))
+        assert theirs <= mine, f"{name} imports {imported}, which stands above it"
+
+
+def test_the_analysis_room_has_no_cycle() -> None:
+    known = modules()
+    order = [f"lb_runtime.analysis.{name}" for name in ANALYSIS]
+    inside = {name for name in known if name.startswith("lb_runtime.analysis.")}
+    assert inside == set(order)
+    for name in order:
+        for imported in imports_of(known[name], set(known)) & inside:
+            assert order.index(imported) < order.index(name), f"{name} imports {imported}"
+
+
+def test_predictor_never_imports_lb_runtime() -> None:
+    known = modules()
+    for name, path in known.items():
+        if name.startswith("predictor"):
+            assert not {i for i in imports_of(path, set(known)) if i.startswith("lb_runtime")}
+
+
+def test_importing_lb_runtime_loads_no_torch() -> None:
+    code = "import lb_runtime, sys; print(' '.join(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not RUNTIME_NEEDS_NO & set(done.stdout.split())
+
+
+def test_predicting_loads_no_torch() -> None:
+    code = (
+        "import sys; from predictor import frontend, program_graph; "
+        "from predictor.predict import Predictor; "
+        "graph = program_graph.build(frontend.compile_source("
+        "'__kernel void f(__global int *a) { a[get_global_id(0)] = 1; }')); "
+        "Predictor.load().cpu_fraction(graph, transfer_bytes=4, work_group_size=1); "
+        "print(' '.join(m for m in sys.modules if '.' not in m))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not RUNTIME_NEEDS_NO & set(done.stdout.split())
+
+
+def test_the_door_of_lb_runtime_is_sorted_and_opens() -> None:
+    assert lb_runtime.__all__ == sorted(lb_runtime.__all__)
+    for name in lb_runtime.__all__:
+        assert getattr(lb_runtime, name) is not None
