@@ -1,0 +1,33 @@
+"""Fixtures that several test files share: the machine's devices, opened once."""
+
+from __future__ import annotations
+
+import pytest
+
+from lb_runtime.contexts import OpenPair, open_pair
+from lb_runtime.devices import discover
+
+
+@pytest.fixture(scope="session")
+def pair() -> OpenPair:
+    """Whatever this machine has: two devices, or one cut in two."""
+    return open_pair()
+
+
+@pytest.fixture(scope="session")
+def halves() -> OpenPair:
+    """PoCL's device cut in two: the same compiler on both sides, so that every bit must agree."""
+    pocl = next((d for d in discover().devices if d.is_pocl), None)
+    if pocl is None:
+        pytest.skip("PoCL is not installed")
+    return open_pair(cpu=str(pocl.index), gpu=str(pocl.index))
+
+
+@pytest.fixture(scope="session")
+def intel_pair() -> OpenPair:
+    """PoCL as the CPU and Intel's driver as the GPU: two compilers that do not share a line."""
+    platforms = {device.platform_name for device in discover().devices}
+    for wanted in ("Intel(R) OpenCL", "Portable Computing Language"):
+        if wanted not in platforms:
+            pytest.skip(f"platform {wanted} is not installed")
+    return open_pair(cpu="Portable Computing Language", gpu="Intel(R) OpenCL")
