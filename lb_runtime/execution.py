@@ -1,0 +1,91 @@
+"""What carrying out a plan reports: each part's times and bytes, and who changed what.
+
+Times are host seconds from the beginning of the execution, on one timeline for all devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lb_runtime.memory.merge import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class PartTiming:
+    """One part of a plan, as it ran.
+
+    `part` indexes `Plan.parts`, `device` the runtime's devices. `upload_seconds`, `kernel_seconds` and
+    `download_seconds` are device time (profiling events, START to END). The kernel ran on the device in
+    `[kernel_begin_seconds, kernel_end_seconds)` of the host's timeline; the host worked on the part in
+    `[begin_seconds, end_seconds)`.
+    """
+
+    part: int
+    device: int
+    begin_seconds: float
+    end_seconds: float
+    kernel_begin_seconds: float
+    kernel_end_seconds: float
+    upload_seconds: float
+    kernel_seconds: float
+    download_seconds: float
+    uploaded_bytes: int
+    downloaded_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ownership:
+    """The bytes of one argument that one part changed, for a buffer merged by difference.
+
+    `changed` covers the bytes from `start` on; shape: (bytes of the part's `leaves`,).
+    """
+
+    part: int
+    argument: int
+    start: int
+    changed: Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Execution:
+    """An execution that succeeded. `parts` are in the order of `Plan.parts`."""
+
+    parts: tuple[PartTiming, ...]
+    ownership: tuple[Ownership, ...]
+    merge_seconds: float
+    total_seconds: float
+
+    @property
+    def overlap_seconds(self) -> float:
+        """For how long kernels ran on at least two devices at once."""
+        edges = sorted(
+            edge
+            for part in self.parts
+            for edge in (
+                (part.kernel_begin_seconds, 1, part.device),
+                (part.kernel_end_seconds, -1, part.device),
+            )
+        )
+        running: dict[int, int] = {}
+        overlap = 0.0
+        before = 0.0
+        for moment, change, device in edges:
+            if sum(1 for count in running.values() if count > 0) >= 2:
+                overlap += moment - before
+            running[device] = running.get(device, 0) + change
+            before = moment
+        return overlap
+
+    @property
+    def uploaded_bytes(self) -> int:
+        """The bytes sent to all devices."""
+        return sum(part.uploaded_bytes for part in self.parts)
+
+    @property
+    def downloaded_bytes(self) -> int:
+        """The bytes fetched from all devices."""
+        return sum(part.downloaded_bytes for part in self.parts)
+
+    def device_seconds(self, device: int) -> float:
+        """The kernel time of one device."""
+        return sum(part.kernel_seconds for part in self.parts if part.device == device)

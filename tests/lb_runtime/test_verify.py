@@ -1,0 +1,113 @@
+"""Verification accepts exactly what the parts' own devices would have left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.errors import ArgumentError
+from lb_runtime.execution import Ownership
+from lb_runtime.launch import BufferArgument, Launch, NDRange, Slice
+from lb_runtime.plan import BufferPlan, Part, Plan
+from lb_runtime.verify import Outcome, Verification, verify
+
+ORIGINAL = np.zeros(8, np.float32)
+FIRST_DEVICE = np.arange(1, 9, dtype=np.float32)
+SECOND_DEVICE = np.nextafter(FIRST_DEVICE, np.float32(100))
+MERGED = np.concatenate([FIRST_DEVICE[:3], SECOND_DEVICE[3:]])
+
+
+def plan(merge: Merge, written: int = 8) -> Plan:
+    """Groups of one item, one float each; device 0 runs three of eight. `written` floats have an owner."""
+    parts = []
+    for device, (start, stop) in enumerate([(0, 3), (3, 8)]):
+        span = Interval(4 * start, 4 * min(stop, written))
+        leaves = {Merge.NONE: Interval(0, 0), Merge.RANGE: span, Merge.DIFFERENCE: Interval(0, 32)}
+        buffer = BufferPlan(0, merge, Interval(0, 32), leaves[merge])
+        parts.append(Part(device, Slice(0, start, stop), (start,), (stop - start,), (buffer,)))
+    return Plan(Launch("k", NDRange.of((8,), (1,)), (BufferArgument(32, 0),)), tuple(parts), "", ())
+
+
+def check(
+    merge: Merge,
+    merged: np.ndarray,
+    first: np.ndarray = FIRST_DEVICE,
+    second: np.ndarray = SECOND_DEVICE,
+    ownership: tuple[Ownership, ...] = (),
+    written: int = 8,
+) -> Verification:
+    alone = {0: {0: first}, 1: {0: second}}
+    return verify(plan(merge, written), {0: ORIGINAL}, {0: merged}, alone, ownership)
+
+
+def owned(part: int, start: int, stop: int) -> Ownership:
+    changed = np.zeros(32, bool)
+    changed[4 * start : 4 * stop] = MERGED.view(np.uint8)[4 * start : 4 * stop] != 0
+    return Ownership(part, 0, 0, changed)
+
+
+def test_equal_results_everywhere_are_identical() -> None:
+    verification = check(Merge.RANGE, FIRST_DEVICE, second=FIRST_DEVICE)
+    assert verification == Verification(Outcome.IDENTICAL, 0)
+
+
+def test_parts_that_equal_their_own_devices_are_identical_per_device() -> None:
+    verification = check(Merge.RANGE, MERGED)
+    assert verification.outcome is Outcome.IDENTICAL_PER_DEVICE
+    assert verification.device_dependent_bytes > 0
+    assert verification.ok
+
+
+def test_a_part_that_holds_the_other_devices_result_is_wrong() -> None:
+    verification = check(Merge.RANGE, FIRST_DEVICE)
+    assert verification.outcome is Outcome.WRONG
+    assert verification.mismatch is not None
+    assert verification.mismatch.element == 3
+    assert verification.mismatch.got == "4.0"
+
+
+def test_a_wrong_element_is_named_with_what_it_should_be() -> None:
+    merged = FIRST_DEVICE.copy()
+    merged[2] = 77
+    verification = check(Merge.RANGE, merged, second=FIRST_DEVICE)
+    assert verification.mismatch is not None
+    assert (verification.mismatch.argument, verification.mismatch.element) == (0, 2)
+    assert (verification.mismatch.expected, verification.mismatch.got) == ("3.0", "77.0")
+    assert "element 2 is 77.0, expected 3.0" in verification.text
+
+
+def test_changes_by_difference_are_held_against_the_part_that_made_them() -> None:
+    right = (owned(0, 0, 3), owned(1, 3, 8))
+    assert check(Merge.DIFFERENCE, MERGED, ownership=right).outcome is Outcome.IDENTICAL_PER_DEVICE
+    swapped = (owned(1, 0, 3), owned(0, 3, 8))
+    assert not check(Merge.DIFFERENCE, MERGED, ownership=swapped).ok
+
+
+def test_a_change_that_no_part_made_is_wrong() -> None:
+    assert not check(Merge.DIFFERENCE, MERGED, ownership=(owned(0, 0, 3),)).ok
+    assert not check(Merge.NONE, MERGED).ok
+
+
+def test_a_write_that_the_plan_missed_is_wrong() -> None:
+    """The last float belongs to no part, the merged buffer keeps it, but both devices alone write it."""
+    merged = MERGED.copy()
+    merged[7] = ORIGINAL[7]
+    verification = check(Merge.RANGE, merged, written=7)
+    assert verification.mismatch is not None
+    assert verification.mismatch.element == 7
+    assert verification.mismatch.got == "0.0"
+
+
+def test_a_byte_that_one_device_leaves_at_its_old_value_may_have_no_owner() -> None:
+    first = FIRST_DEVICE.copy()
+    first[0] = ORIGINAL[0]
+    merged = MERGED.copy()
+    merged[0] = ORIGINAL[0]
+    ownership = (owned(0, 1, 3), owned(1, 3, 8))
+    assert check(Merge.DIFFERENCE, merged, first=first, ownership=ownership).ok
+
+
+def test_a_missing_unsplit_result_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"no unsplit result of devices \[1\]"):
+        verify(plan(Merge.RANGE), {0: ORIGINAL}, {0: MERGED}, {0: {0: FIRST_DEVICE}})
