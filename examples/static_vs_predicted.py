@@ -79,22 +79,22 @@ def main(
     click.echo(f"wrote {output / 'static_vs_predicted.json'} and .png")
 
 
-def sweep(
-    runtime: Runtime, path: Path, repeat: int, advance: Callable[[], None]
-) -> dict[str, Any]:
+def sweep(runtime: Runtime, path: Path, repeat: int, advance: Callable[[], None]) -> dict[str, Any]:
     """Time one kernel at every static share and at the predicted one; seconds per repetition."""
     import numpy as np
 
     from lb_runtime.arguments import bind
     from lb_runtime.cli.launches import choose_kernel, choose_range, choose_specs, materialise
     from lb_runtime.execute import execute
+    from lb_runtime.kernel import launch_range
     from lb_runtime.launch import Launch
-    from lb_runtime.runtime import launch_range
 
     choice = choose_kernel(path, None, None)
     kernel = choice.kernel
     bound, values = bind(kernel.facts, materialise(kernel, choose_specs(choice, ()), 0))
-    launch = Launch(kernel.name, launch_range(kernel, *choose_range(choice, None, None, None)), bound)
+    launch = Launch(
+        kernel.name, launch_range(kernel, *choose_range(choice, None, None, None)), bound
+    )
     originals = [np.copy(value) if isinstance(value, np.ndarray) else None for value in values]
     decisions = [runtime.decide(kernel, launch, share) for share in STATIC_SHARES]
     decisions.append(runtime.decide(kernel, launch))
@@ -117,8 +117,7 @@ def sweep(
         "splits": any(decision.is_split for decision in decisions),
         "reasons": [str(reason) for decision in decisions[:1] for reason in decision.reasons],
         "static": [
-            {"cpu_share": share, "seconds": times}
-            for share, times in zip(STATIC_SHARES, seconds)
+            {"cpu_share": share, "seconds": times} for share, times in zip(STATIC_SHARES, seconds)
         ],
         "predicted": {
             "cpu_share": predicted.cpu_share,

@@ -105,9 +105,7 @@ def preprocess(source: str, options: Sequence[str] = (), *, filename: str = "<ke
     return _clang(source, (*clang_options(options), "-E"), filename)
 
 
-def included_text(
-    source: str, options: Sequence[str] = (), *, filename: str = "<kernel>"
-) -> str:
+def included_text(source: str, options: Sequence[str] = (), *, filename: str = "<kernel>") -> str:
     """The source followed by the text of every file that it includes, in no special order.
 
     Raises:

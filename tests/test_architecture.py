@@ -68,6 +68,7 @@ ANALYSIS = [
     "accesses",
     "judge",
     "assumptions",
+    "reach",
 ]
 
 RUNTIME_NEEDS_NO = {"torch", "torch_geometric", "sklearn", "onnx", "llvmlite"}
@@ -157,3 +158,12 @@ def test_the_door_of_lb_runtime_is_sorted_and_opens() -> None:
     assert lb_runtime.__all__ == sorted(lb_runtime.__all__)
     for name in lb_runtime.__all__:
         assert getattr(lb_runtime, name) is not None
+
+
+@pytest.mark.parametrize("command", ["explain", "graph", "predict"])
+def test_looking_at_a_kernel_loads_no_driver(command: str) -> None:
+    code = (
+        f"import lb_runtime.cli.main, lb_runtime.cli.{command}, sys; "
+        "sys.exit('pyopencl' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -37,7 +37,8 @@ class Access:
     `span` are the bytes `[low, high]`, both included, that it may touch (before clipping to the
     buffer); `form` is the address of the first byte. `is_exact` tells that the span follows from ids
     and counted loops alone. `written_value` is the text of a stored value that is the same for every
-    work-item, empty for other stores and for loads.
+    work-item, empty for other stores and for loads. `is_certain` tells that every work-item of the
+    slice makes the access, whatever the data.
     """
 
     argument: int
@@ -48,6 +49,7 @@ class Access:
     is_exact: bool
     written_value: str
     line: int
+    is_certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,16 @@ class _Walker:
     def __init__(self) -> None:
         self.accesses: list[Access] = []
         self.reason: Reason | None = None
+        self._every_time = False
 
     def walk(self, frame: Frame) -> None:
         for name in frame.flow.order:
             bounds = frame.bounds(name)
             if bounds.is_empty:
                 continue
+            self._every_time = not (
+                frame.path or frame.flow.guards(name) or frame.flow.loops_of(name)
+            )
             for instruction in frame.flow.blocks[name].instructions:
                 self._visit(frame, name, bounds, instruction)
 
@@ -208,6 +214,7 @@ class _Walker:
                         is_write,
                         written_value,
                         instruction.line,
+                        self._every_time and len(frame.pointer(operand)) == 1,
                     )
                 )
             elif address.base == "unknown":
@@ -225,10 +232,11 @@ def _access(
     is_write: bool,
     written_value: str,
     line: int,
+    is_certain: bool,
 ) -> Access:
     if form is None or size_bytes is None:
         anywhere = Span(-LOOP_LIMIT, LOOP_LIMIT)
-        return Access(argument, is_write, anywhere, Form(0), 1, False, "", line)
+        return Access(argument, is_write, anywhere, Form(0), 1, False, "", line, False)
     span = bounds.interval(form)
     is_exact = form.is_affine and all(
         bounds.span(symbol).high < LOOP_LIMIT for symbol in form.symbols()
@@ -242,6 +250,7 @@ def _access(
         is_exact,
         written_value,
         line,
+        is_certain and is_exact,
     )
 
 

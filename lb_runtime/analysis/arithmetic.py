@@ -58,6 +58,10 @@ def binary(
         result = _by_constant(opcode, left, one, other.low, bits, bounds)
         if result is not None:
             return result
+    if other.low == other.high and other.low < 0 and bits > 1:
+        result = _by_negative_constant(opcode, left, other.low, bounds)
+        if result is not None:
+            return result
     return _bits(opcode, one, other, bits)
 
 
@@ -76,13 +80,14 @@ def _by_constant(
     """Division, remainder, shift and mask by a known number that is not negative."""
     if opcode == "ashr" and value < bits:
         return quotient(left, 1 << value, bounds)
+    if opcode == "and" and not value & (value + 1):
+        # The low bits of a two's complement number, whatever its sign.
+        return left - quotient(left, value + 1, bounds).times(value + 1)
     if value and span.low >= 0:
         if opcode in ("udiv", "sdiv"):
             return quotient(left, value, bounds)
         if opcode in ("urem", "srem"):
             return left - quotient(left, value, bounds).times(value)
-        if opcode == "and" and not value & (value + 1):
-            return left - quotient(left, value + 1, bounds).times(value + 1)
     if opcode == "lshr" and value < bits and span.low >= 0:
         return quotient(left, 1 << value, bounds)
     if opcode == "srem" and value:
@@ -90,6 +95,22 @@ def _by_constant(
     if opcode == "sdiv" and value:
         ends = [abs(end) // value * (1 if end >= 0 else -1) for end in span]
         return _span(min(ends), max(ends), bits)
+    # An unsigned operand that may be beyond the signed numbers.
+    if opcode == "urem" and value:
+        return _span(0, value - 1, bits)
+    if opcode == "udiv" and value:
+        return _span(0, ((1 << bits) - 1) // value, bits)
+    if opcode == "lshr" and value < bits:
+        return _span(0, (1 << (bits - value)) - 1, bits)
+    return None
+
+
+def _by_negative_constant(opcode: str, left: Form, value: int, bounds: Bounds) -> Form | None:
+    """`x ^ -1` is `-x - 1`; `x & -2**k` clears the low bits of `x`."""
+    if opcode == "xor" and value == -1:
+        return left.times(-1).plus(-1)
+    if opcode == "and" and not -value & (-value - 1):
+        return quotient(left, -value, bounds).times(-value)
     return None
 
 
@@ -121,6 +142,9 @@ def quotient(form: Form, divisor: int, bounds: Bounds) -> Form:
     """
     if all(coefficient % divisor == 0 for _, coefficient in form.terms):
         return Form(form.constant // divisor, tuple((s, c // divisor) for s, c in form.terms))
+    here = bounds.interval(form)
+    if here.low // divisor == here.high // divisor:
+        return Form(here.low // divisor)
     symbol = Symbol("opaque", (f"{form} / {divisor}", ""))
     span = bounds.widest(form)
     bounds.learn(symbol, Span(span.low // divisor, span.high // divisor))

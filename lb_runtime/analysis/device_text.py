@@ -11,22 +11,24 @@ import re
 from collections.abc import Sequence
 
 _COMMENTS = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:[^"\\\n]|\\.)*")', re.S)
-_DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(\w+)(.*)$")
+_DIRECTIVE = re.compile(r"^\s*(?:#|%:|\?\?=)\s*(\w+)(.*)$")
+"""A preprocessor line, `#` also in its other spellings (C99, sections 5.2.1.1 and 6.4.6)."""
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CONDITIONS = frozenset("if ifdef ifndef elif elifdef elifndef".split())
 _HARMLESS = frozenset("pragma error warning line".split())
 _OPERATORS = frozenset("defined true false and or not".split())
 _PREDEFINED = re.compile(
-    r"\b(?:__OPENCL_VERSION__|__OPENCL_C_VERSION__|__ENDIAN_LITTLE__|__IMAGE_SUPPORT__|"
-    r"__FAST_RELAXED_MATH__|__POCL\w*|__[A-Z]+_DEVICE__|__GPU__|__CPU__|FP_FAST_FMA\w*|"
+    r"\b(?:__(?!LINE__)[A-Z]\w*__|__POCL\w*|__GPU__|__CPU__|FP_FAST_FMA\w*|"
     r"CL_VERSION_\d_\d|__opencl_c_\w+|__has_\w+|__clang\w*|__llvm__|__SPIR\w*|__NV_\w+|"
-    r"__DATE__|__TIME__|__TIMESTAMP__)\b"
+    r"__x86_64\w*|__i386\w*|__amd64\w*|__aarch64\w*|__arm\w*|"
+    r"cl(?:es)?_(?:khr|ext|amd|intel|nv|arm|img|qcom|pocl|altera|xilinx|apple|APPLE)_\w+)\b"
 )
+"""Macros that a compiler defines, where they stand in code or in a macro's body."""
 
 
 def device_dependent_name(source: str, options: Sequence[str] = ()) -> str:
     """The first macro by which a device's compiler can change the code, or an empty text."""
-    text = _COMMENTS.sub(lambda match: match[1] or " ", source.replace("\\\n", " "))
+    text = _COMMENTS.sub(lambda match: match[1] or " ", re.sub(r"\\\r?\n", "", source))
     defined = _defined_by_options(options)
     # Each open conditional holds the device's macro that decides it, or an empty text.
     open_conditions: list[str] = []
@@ -51,7 +53,7 @@ def device_dependent_name(source: str, options: Sequence[str] = ()) -> str:
             # `#ifndef X / #define X` gives X a value of its own unless a device knows X.
             if decider and name and not (decider == name[0] and not _is_reserved(decider)):
                 return decider
-            if name:
+            if name and not (open_conditions and _is_reserved(name[0])):
                 defined.add(name[0])
             if (found := _PREDEFINED.search(rest)) and found[0] not in defined:
                 return found[0]
@@ -84,4 +86,5 @@ def _decider(condition: str, defined: set[str]) -> str:
 
 def _is_reserved(name: str) -> bool:
     """Whether a compiler may define the name: reserved identifiers and extension names."""
-    return name.startswith(("_", "cl_", "CL_", "FP_FAST", "cles_", "SPIR", "POCL", "NV", "AMD"))
+    prefixes = ("_", "cl_", "CL_", "FP_FAST", "cles_", "SPIR", "POCL", "NV", "AMD")
+    return name.startswith(prefixes) or name in ("linux", "unix", "i386")

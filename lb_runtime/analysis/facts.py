@@ -39,7 +39,8 @@ class ParameterFacts:
 
     `kind` is "buffer", "local", "scalar", "image" or "other"; `type_text` is the OpenCL C type
     (`float*`), `llvm_type` the type of the value itself; `size_bytes` is that of a scalar, 0 for others.
-    `is_constant` tells a `__constant` or `const` pointee.
+    `is_constant` tells a `__constant` or `const` pointee; `is_read_only` that the kernel cannot write
+    it, as the language (`__constant`) or the compiler says: `const` may be cast away.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ParameterFacts:
     llvm_type: str
     size_bytes: int
     is_constant: bool
+    is_read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def _parameters(module: ir.Module, function: ir.Function) -> tuple[ParameterFact
                 llvm_type,
                 size,
                 space == 2 or "const" in (qualifiers[index] if index < len(qualifiers) else ""),
+                space == 2 or bool(re.search(r"\bread(?:only|none)\b", parameter.attributes)),
             )
         )
     return tuple(result)
@@ -198,13 +201,44 @@ def _forbidden(module: ir.Module, reached: Sequence[ir.Function]) -> list[Reason
         if variable.address_space in GLOBAL_SPACES and used:
             detail = f"{name[1:]} is a __global variable of the program"
             found.setdefault("program-variable", Reason("program-variable", detail))
-    for function in reached:
-        for block in function.blocks:
-            for instruction in block.instructions:
-                reason = _forbids(instruction, bodies)
-                if reason:
-                    found.setdefault(reason.code, reason)
+    instructions = [
+        instruction
+        for function in reached
+        for block in function.blocks
+        for instruction in block.instructions
+    ]
+    for instruction in instructions:
+        reason = _forbids(instruction, bodies)
+        if reason:
+            found.setdefault(reason.code, reason)
+    if reason := _hidden_pointer(instructions):
+        found.setdefault(reason.code, reason)
     return list(found.values())
+
+
+def _hidden_pointer(instructions: Sequence[ir.Instruction]) -> Reason | None:
+    """A private or local pointer that may be a global one in disguise.
+
+    Accesses through such pointers are not looked at. The language gives no defined way there, but on
+    devices with one flat memory a cast by way of an integer, a union or a generic pointer works.
+    """
+    hides = any(
+        instruction.opcode == "store"
+        and layout.address_space(instruction.operands[0].type) in (1, 2, 4)
+        for instruction in instructions
+    )
+    for instruction in instructions:
+        if layout.address_space(instruction.type) not in (0, 3):
+            continue
+        source = instruction.operands[0].type if instruction.operands else ""
+        if (
+            instruction.opcode == "inttoptr"
+            or (instruction.opcode == "load" and hides)
+            or (instruction.opcode == "addrspacecast" and layout.address_space(source) in (1, 2, 4))
+        ):
+            detail = f"{instruction.opcode} makes a private or local pointer"
+            return Reason("unknown-pointer", detail, instruction.line)
+    return None
 
 
 def _forbids(instruction: ir.Instruction, bodies: set[str]) -> Reason | None:
@@ -228,6 +262,8 @@ def _forbids(instruction: ir.Instruction, bodies: set[str]) -> Reason | None:
     if instruction.detail.startswith("%"):
         return Reason("indirect-call", "call through a pointer", line)
     name = builtin_name(instruction.detail)
+    if name.startswith("llvm.mem") and reaches_global and instruction.operands[-1].text == "true":
+        return Reason("volatile", "volatile copy", line)
     if name == "printf":
         return Reason("printf", "printf is called", line)
     if "enqueue" in name and not name.startswith("get_"):

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor
 from typing import NamedTuple
 
 
@@ -20,7 +18,8 @@ class Symbol(NamedTuple):
     """One unknown of a form.
 
     `kind` is "global", "local" or "group" (`where` is the dimension), "loop" (an iteration count, from
-    0) or "opaque" (`where` tells values apart).
+    0), "choice" (one of several values that ids and counts make up, as `min` gives) or "opaque"
+    (`where` tells values apart).
     """
 
     kind: str
@@ -88,8 +87,13 @@ class Form:
 
     @property
     def is_affine(self) -> bool:
-        """Whether ids and loop counts alone make up the form, with no opaque value in it."""
+        """Whether ids, loop counts and choices among them make up the form, with no opaque value."""
         return all(symbol.kind != "opaque" for symbol, _ in self.terms)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether one of several values, it is not said which, is part of the form."""
+        return any(symbol.kind == "choice" for symbol, _ in self.terms)
 
     def group_step(self, dimension: int, grid: Grid) -> int:
         """By how much the form grows from one work-group to the next along a dimension."""
@@ -126,6 +130,7 @@ class Bounds:
         self._everywhere: list[Constraint] = []
         self._constraints: tuple[Constraint, ...] = ()
         self._narrowed: dict[Symbol, Span] = {}
+        self._wide: tuple[Constraint, ...] = ()
         self._intervals: dict[Form, tuple[int, Span]] = {}
         self._open: set[Form] = set()
 
@@ -153,18 +158,28 @@ class Bounds:
 
     def refined(self, constraints: Iterable[Constraint]) -> Bounds:
         """These bounds with more constraints; `is_empty` where they cannot all hold."""
-        added = tuple(c for c in constraints if c not in self._constraints)
+        added = tuple(dict.fromkeys(c for c in constraints if c not in self._constraints))
         if not added:
             return self
         result = Bounds(self.grid, self._spans)
         result._everywhere = self._everywhere
         result._constraints = self._constraints + added
+        # What a constraint says of a single symbol goes into the symbol's span.
+        result._wide = tuple(c for c in result._constraints if len(c.form.terms) > 1)
         result._narrowed = dict(self._narrowed)
         result.is_empty = self.is_empty
+        pending = [*added, *self._everywhere]
         for _ in range(2):
-            for constraint in (*result._constraints, *result._everywhere):
+            before = dict(result._narrowed)
+            for constraint in pending:
                 result._propagate(constraint)
             result._bind_ids()
+            narrowed = {s for s, span in result._narrowed.items() if before.get(s) != span}
+            pending = [
+                constraint
+                for constraint in (*result._constraints, *self._everywhere)
+                if any(symbol in narrowed for symbol, _ in constraint.form.terms)
+            ]
         return result
 
     def interval(self, form: Form) -> Span:
@@ -174,81 +189,67 @@ class Bounds:
         known = self._intervals.get(form)
         if known is None or known[0] != len(self._everywhere):
             span = self._sum_of_terms(form)
-            for constraint in (*self._constraints, *self._everywhere):
-                span = span.meet(self._by_constraint(form, constraint))
+            for constraint in (*self._wide, *self._everywhere):
+                factor = _factor(form, constraint.form)
+                if factor is not None:
+                    span = span.meet(self._by_constraint(form, constraint, factor))
             known = self._intervals[form] = len(self._everywhere), span
         return known[1]
 
     def _sum_of_terms(self, form: Form) -> Span:
         """The span of a form from the spans of its symbols."""
-        low = high = Fraction(form.constant)
-        rest = form.terms
-        for dimension in range(len(self.grid.offset)):
-            ids = {s.kind: c for s, c in rest if s.kind in _IDS and s.where == (dimension,)}
-            if not ids:
-                continue
-            rest = tuple((s, c) for s, c in rest if s.kind not in _IDS or s.where != (dimension,))
-            ways = [self._sum(constant, terms) for constant, terms in self._ways(dimension, ids)]
+        low = high = form.constant
+        ids: dict[int | str, dict[str, int]] = {}
+        for symbol, coefficient in form.terms:
+            if symbol.kind in _IDS:
+                ids.setdefault(symbol.where[0], {})[symbol.kind] = coefficient
+            else:
+                low, high = _grown(low, high, coefficient, self.span(symbol))
+        for dimension, coefficients in ids.items():
+            ways = self._ways(int(dimension), coefficients)
             low += max(way[0] for way in ways)
             high += min(way[1] for way in ways)
-        for symbol, coefficient in rest:
-            span = self.span(symbol)
-            ends = (coefficient * span.low, coefficient * span.high)
-            low += min(ends)
-            high += max(ends)
-        return Span(ceil(low), floor(high))
+        return Span(low, high)
 
-    def _by_constraint(self, form: Form, constraint: Constraint) -> Span:
-        """What a constraint on some of the form's terms says of the whole form."""
-        everything = Span(-_BEYOND, _BEYOND)
-        factor = _factor(form, constraint.form)
-        if factor is None:
-            return everything
+    def _by_constraint(self, form: Form, constraint: Constraint, factor: int) -> Span:
+        """What a constraint on some of the form's terms, held `factor` times, says of the whole form."""
         rest = form - constraint.form.times(factor)
         if rest.terms and (len(rest.terms) >= len(form.terms) or rest in self._open):
-            return everything
+            return _EVERYTHING
         self._open.add(form)
         other = self.interval(rest)
         self._open.discard(form)
         ends = (factor * constraint.span.low, factor * constraint.span.high)
         return Span(min(ends) + other.low, max(ends) + other.high)
 
-    def _ways(
-        self, dimension: int, ids: dict[str, int]
-    ) -> list[tuple[Fraction, list[tuple[Fraction, Span]]]]:
-        """All ways to write a sum over one dimension's ids by eliminating one of them."""
-        local_size = self.grid.local_size[dimension]
-        offset = self.grid.offset[dimension]
-        spans = {kind: self.span(Symbol(kind, (dimension,))) for kind in _IDS}
-        of_global = Fraction(ids.get("global", 0))
-        of_local = Fraction(ids.get("local", 0))
-        of_group = Fraction(ids.get("group", 0))
-        zero = Fraction(0)
-        written = [
-            (zero, of_global, of_local, of_group),
-            (of_global * offset, zero, of_local + of_global, of_group + of_global * local_size),
-            (-of_local * offset, of_global + of_local, zero, of_group - of_local * local_size),
-            (
-                -of_group * offset / local_size,
-                of_global + of_group / local_size,
-                of_local - of_group / local_size,
-                zero,
-            ),
-        ]
-        return [
-            (constant, list(zip(coefficients, (spans["global"], spans["local"], spans["group"]))))
-            for constant, *coefficients in written
-        ]
+    def _ways(self, dimension: int, ids: dict[str, int]) -> list[tuple[int, int]]:
+        """The ends of a sum over one dimension's ids, by each way to write it with two of them.
 
-    @staticmethod
-    def _sum(constant: Fraction, terms: list[tuple[Fraction, Span]]) -> tuple[Fraction, Fraction]:
-        low = high = constant
-        for coefficient, span in terms:
-            if coefficient:
-                ends = (coefficient * span.low, coefficient * span.high)
-                low += min(ends)
-                high += max(ends)
-        return low, high
+        `global = offset + size * group + local` eliminates any one id (the group only where `size`
+        divides its coefficient). What binds single ids is in their spans: see `_bind_ids`.
+        """
+        spans = [self.span(Symbol(kind, (dimension,))) for kind in _IDS]
+        of_global, of_local, of_group = (ids.get(kind, 0) for kind in _IDS)
+        written = [(0, of_global, of_local, of_group)]
+        if len(ids) > 1:
+            size, offset = self.grid.local_size[dimension], self.grid.offset[dimension]
+            written.append(
+                (of_global * offset, 0, of_local + of_global, of_group + of_global * size)
+            )
+            written.append(
+                (-of_local * offset, of_global + of_local, 0, of_group - of_local * size)
+            )
+            if of_group % size == 0:
+                step = of_group // size
+                written.append((-step * offset, of_global + step, of_local - step, 0))
+        ways: list[tuple[int, int]] = []
+        for constant, *coefficients in written:
+            low = high = constant
+            for coefficient, span in zip(coefficients, spans):
+                if coefficient:
+                    low, high = _grown(low, high, coefficient, span)
+            ways.append((low, high))
+        return ways
 
     def _narrow(self, symbol: Symbol, span: Span) -> None:
         met = self.span(symbol).meet(span)
@@ -297,13 +298,27 @@ class Bounds:
                     (g.high - offset - i.low) // local_size,
                 ),
             )
+            self._narrow(
+                local,
+                Span(
+                    g.low - offset - local_size * w.high,
+                    g.high - offset - local_size * w.low,
+                ),
+            )
 
 
 _IDS = ("global", "local", "group")
 
 
-_BEYOND = 1 << 200
+_EVERYTHING = Span(-(1 << 200), 1 << 200)
 """Further out than any value that a kernel can compute."""
+
+
+def _grown(low: int, high: int, coefficient: int, span: Span) -> tuple[int, int]:
+    """The ends of a sum once `coefficient` times a symbol of this span is added."""
+    if coefficient > 0:
+        return low + coefficient * span.low, high + coefficient * span.high
+    return low + coefficient * span.high, high + coefficient * span.low
 
 
 def _factor(form: Form, base: Form) -> int | None:

@@ -154,10 +154,12 @@ class Frame:
         self._values[name] = value
         return value
 
-    def _opaque(self, name: str, type_text: str, span: Span | None = None) -> Value:
+    def _opaque(
+        self, name: str, type_text: str, span: Span | None = None, kind: str = "opaque"
+    ) -> Value:
         """A value of which only a span is known."""
         if bits := layout.integer_bits(type_text):
-            symbol = Symbol("opaque", (self.path, name))
+            symbol = Symbol(kind, (self.path, name))
             self._base.learn(symbol, span or type_span(bits))
             return Form.symbol(symbol)
         if (lanes := layout.vector(type_text)) and layout.integer_bits(lanes[1]):
@@ -248,6 +250,8 @@ class Frame:
 
     def _integer(self, instruction: ir.Instruction, bits: int, block: str) -> Value:
         """The result of an instruction on integers."""
+        if instruction.opcode not in _ARITHMETIC:
+            return None
         forms = [self.form(operand) for operand in instruction.operands]
         bounds = self.bounds(block)
         result: arithmetic.Result = None
@@ -357,7 +361,8 @@ class Frame:
                 spans.append(refined.interval(form))
         if not spans:
             return None
-        return self._opaque(instruction.name, instruction.type, spans[0].hull(spans[-1]))
+        kind = _choice_kind([one, other])
+        return self._opaque(instruction.name, instruction.type, spans[0].hull(spans[-1]), kind)
 
     @staticmethod
     def _either(pointers: list[Pointer], expected: int) -> Value:
@@ -442,7 +447,8 @@ class Frame:
             hull = span if hull is None else hull.hull(span)
         if forms and loop is None and all(form == forms[0] for form in forms):
             return forms[0]
-        return self._opaque(instruction.name, instruction.type, hull)
+        kind = _choice_kind(forms) if loop is None else "opaque"
+        return self._opaque(instruction.name, instruction.type, hull, kind)
 
     def _pointer_phi(self, phi: ir.Instruction, loop: Loop, facts: LoopFacts | None) -> Value:
         """A pointer that a loop moves on by a constant number of bytes."""
@@ -461,17 +467,13 @@ class Frame:
         elif nexts == {phi.name}:
             offset = Form(0)
         if offset is None:
-            others = [self.pointer(ir.Operand("local", phi.type, name)) for name in sorted(nexts)]
-            bases = {(a.base, a.parameter) for pointer in (start, *others) for a in pointer}
-            # The pointer's own value, met again while it is found, says nothing new.
-            bases.discard(("unknown", 0))
-            if definition is None or not self._stays_inside(phi.name, nexts, loop):
+            if not self._stays_inside(phi.name, nexts):
                 return UNKNOWN_POINTER
             anywhere = self._anywhere(phi.name)
-            return tuple(Address(base, index, anywhere) for base, index in sorted(bases))
+            return tuple(dict.fromkeys(Address(a.base, a.parameter, anywhere) for a in start))
         return tuple(Address(a.base, a.parameter, a.offset + offset) for a in start)
 
-    def _stays_inside(self, phi_name: str, nexts: set[str], loop: Loop) -> bool:
+    def _stays_inside(self, phi_name: str, nexts: set[str]) -> bool:
         """Whether all next values of a pointer are reached from it by getelementptr alone."""
         for name in nexts:
             seen: set[str] = set()
@@ -494,10 +496,15 @@ class Frame:
         name = builtin_name(instruction.detail)
         if name.startswith("get_"):
             return self._identity(name, instruction)
+        if not _COMPUTED.match(name):
+            return None
         forms = [form for o in instruction.operands if (form := self.form(o)) is not None]
         if not forms or len(forms) != len(instruction.operands):
             return None
-        return self._known(instruction, self._computed(instruction, name, forms, bits, block))
+        result = self._computed(instruction, name, forms, bits, block)
+        if isinstance(result, Span):
+            return self._opaque(instruction.name, instruction.type, result, _choice_kind(forms))
+        return result
 
     def _computed(
         self, instruction: ir.Instruction, name: str, forms: list[Form], bits: int, block: str
@@ -505,6 +512,8 @@ class Frame:
         """Integer built-ins that are used to compute indices."""
         bounds = self.bounds(block)
         if name in ("mul24", "mad24"):
+            if not all(arithmetic.fits(bounds.interval(form), 24) for form in forms[:2]):
+                return None
             product = arithmetic.binary("mul", forms[0], forms[1], bits, bounds)
             if name == "mul24" or not isinstance(product, Form):
                 return product if name == "mul24" else None
@@ -522,6 +531,8 @@ class Frame:
         """Work-item built-ins, as the whole launch answers them."""
         if name == "get_work_dim":
             return Form(self.dimensions.work_dim)
+        if name in ("get_global_linear_id", "get_local_linear_id"):
+            return self.dimensions.linear_id(name)
         argument = self.form(instruction.operands[0]) if instruction.operands else Form(0)
         if argument is None or argument.terms or not instruction.operands:
             return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
@@ -571,6 +582,16 @@ class Frame:
             return self._either([v for v in values if isinstance(v, tuple)], len(values))
         return None
 
+
+def _choice_kind(forms: Sequence[Form]) -> str:
+    """The kind of symbol for a value that is one of these forms, or lies between them."""
+    return "choice" if forms and all(form.is_affine for form in forms) else "opaque"
+
+
+_ARITHMETIC = frozenset(
+    "add sub mul shl udiv sdiv urem srem lshr ashr and or xor sext zext trunc".split()
+)
+_COMPUTED = re.compile(r"^(?:mul24|mad24|min|max|clamp|abs|llvm\.[su]?(?:min|max|abs)\..*)$")
 
 _UNSIGNED_SUFFIXES = ("h", "t", "j", "m")
 """How the mangled name of a built-in on unsigned integers ends (Itanium C++ ABI, section 5.1.5)."""

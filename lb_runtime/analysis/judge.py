@@ -36,8 +36,6 @@ def judge(kernel: KernelFacts, launch: Launch, shares: tuple[float, ...]) -> Ver
     """
     if kernel.reasons:
         return Declined(kernel.reasons)
-    if reason := _shared_memory(kernel, launch):
-        return Declined((reason,))
     fallback: Splittable | None = None
     reasons: list[Reason] = []
     for dimension in reversed(range(launch.nd_range.dimensions)):
@@ -57,16 +55,18 @@ def judge(kernel: KernelFacts, launch: Launch, shares: tuple[float, ...]) -> Ver
     return Declined(tuple(dict.fromkeys(reasons)))
 
 
-def _shared_memory(kernel: KernelFacts, launch: Launch) -> Reason | None:
-    """Two arguments that are the same memory, unless the kernel can write neither."""
+def _shared_memory(
+    kernel: KernelFacts, launch: Launch, accesses: Sequence[Access]
+) -> Reason | None:
+    """Two arguments that are the same memory, unless the kernel writes neither."""
+    written = set(arguments_written(accesses))
     owners: dict[int, int] = {}
     for index, argument in enumerate(launch.arguments):
         if not isinstance(argument, BufferArgument):
             continue
         other = owners.setdefault(argument.memory, index)
-        both = kernel.parameters[other], kernel.parameters[index]
-        if other != index and not all(parameter.is_constant for parameter in both):
-            names = f"{both[0].name} and {both[1].name}"
+        if other != index and written & {other, index}:
+            names = f"{kernel.parameters[other].name} and {kernel.parameters[index].name}"
             return Reason("aliased", f"arguments {names} are the same memory")
     return None
 
@@ -83,6 +83,8 @@ def _judge_dimension(
         if found.reason:
             return Declined((found.reason,))
         parts.append(found.accesses)
+    if reason := _shared_memory(kernel, launch, [a for part in parts for a in part]):
+        return Declined((reason,))
     grid = Grid(launch.nd_range.offset, launch.nd_range.local_size)
     verdicts: list[ArgumentVerdict] = []
     for index, (parameter, argument) in enumerate(zip(kernel.parameters, launch.arguments)):
@@ -116,11 +118,15 @@ def _conflict(
                 own = write.form == access.form and write.form.group_step(dimension, grid)
                 if own:
                     continue
-                if not access.is_write:
+                if not access.is_write and not write.form.has_choice:
                     detail = f"{name} is read here and written in line {write.line}"
                     return Reason("crosses-parts", detail, access.line)
+                if not access.is_write:
+                    continue
                 fixed = not (
-                    write.form.group_step(dimension, grid)
+                    write.form.has_choice
+                    or access.form.has_choice
+                    or write.form.group_step(dimension, grid)
                     or access.form.group_step(dimension, grid)
                 )
                 same_value = write.written_value and write.written_value == access.written_value
@@ -170,9 +176,10 @@ def _hull(accesses: Sequence[Access], size_bytes: int, *, writes: bool) -> Inter
 
 def written_arguments(kernel: KernelFacts, launch: Launch) -> tuple[bool, ...]:
     """For each argument, whether the kernel may write it; True where that is not known."""
-    whole = Slice(0, 0, launch.nd_range.groups[0])
-    found = slice_accesses(kernel, launch, whole)
-    if found.reason or kernel.reasons:
-        return tuple(not parameter.is_constant for parameter in kernel.parameters)
-    written = set(arguments_written(found.accesses))
-    return tuple(index in written for index in range(len(kernel.parameters)))
+    if not kernel.reasons:
+        whole = Slice(0, 0, launch.nd_range.groups[0])
+        found = slice_accesses(kernel, launch, whole)
+        if not found.reason:
+            written = set(arguments_written(found.accesses))
+            return tuple(index in written for index in range(len(kernel.parameters)))
+    return tuple(not parameter.is_read_only for parameter in kernel.parameters)

@@ -13,6 +13,7 @@ from lb_runtime.analysis import layout
 from lb_runtime.analysis.control import ControlFlow, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
 from lb_runtime.analysis.guards import SWAPPED, Definitions, comparisons
+from lb_runtime.analysis.values import type_span
 from predictor import ir
 
 LOOP_LIMIT = 1 << 62
@@ -22,12 +23,17 @@ _UNBOUNDED = 1 << 70
 
 
 class Induction(NamedTuple):
-    """A counter: its value before the loop, what each iteration adds, and the name of the next value."""
+    """A counter: its value before the loop, what each iteration adds, and the name of the next value.
+
+    `flags` are those of the addition: `nsw` and `nuw` promise that it does not wrap around as a signed
+    or an unsigned number of `bits`.
+    """
 
     start: Form
     step: int
     next_name: str
-    no_wrap: bool
+    bits: int
+    flags: frozenset[str]
 
 
 class LoopFacts(NamedTuple):
@@ -129,7 +135,18 @@ class _Finder:
         step = self._step(definition[0], phi.name)
         if step is None:
             return None
-        return Induction(start, step, name, bool(definition[0].flags & {"nsw", "nuw"}))
+        bits = layout.integer_bits(phi.type)
+        return Induction(start, step, name, bits, definition[0].flags & {"nsw", "nuw"})
+
+    def _invariant(self, operand: ir.Operand) -> Form | None:
+        """The form of an operand that the loop does not compute, None for others.
+
+        A value inside the loop depends on what is being found here, and must not be asked for yet.
+        """
+        definition = self._scope.definitions.get(operand.text)
+        if operand.kind == "local" and definition and definition[1] in self._loop.blocks:
+            return None
+        return self._scope.form(operand)
 
     def _step(self, instruction: ir.Instruction, phi_name: str) -> int | None:
         """What `instruction` adds to a counter, None where it does not add a known number."""
@@ -142,7 +159,7 @@ class _Finder:
             amount = first
         else:
             return None
-        form = self._scope.form(amount)
+        form = self._invariant(amount)
         if form is None:
             return None
         span = self._scope.everywhere().interval(form)
@@ -172,44 +189,65 @@ class _Finder:
                         found.append(gap)
         return found
 
-    def _counter(self, operand: ir.Operand) -> tuple[Induction, Form] | None:
-        """The counter that an operand reads, and its value in the first iteration."""
+    def _counter(self, operand: ir.Operand, cast: str = "") -> tuple[Induction, Form, str] | None:
+        """The counter that an operand reads, its value in the first iteration, and how it is widened."""
         for name, induction in self._inductions.items():
             if operand.text == name:
-                return induction, induction.start
+                return induction, induction.start, cast
             if operand.text == induction.next_name:
-                return induction, induction.start.plus(induction.step)
+                return induction, induction.start.plus(induction.step), cast
         definition = self._scope.definitions.get(operand.text)
-        if definition and definition[0].opcode in ("sext", "zext", "freeze"):
-            return self._counter(definition[0].operands[0])
+        if definition is None:
+            return None
+        instruction = definition[0]
+        if instruction.opcode == "freeze":
+            return self._counter(instruction.operands[0], cast)
+        if instruction.opcode in ("sext", "zext") and not cast:
+            return self._counter(instruction.operands[0], instruction.opcode)
         return None
 
     def _gap(
         self, predicate: str, left: ir.Operand, right: ir.Operand, before: Bounds
     ) -> _Gap | None:
         counter = self._counter(left)
-        if counter is None or self._counter(right) is not None:
+        limit = self._invariant(right) if counter is not None else None
+        if counter is None or limit is None:
             return None
-        induction, first = counter
-        limit = self._scope.form(right)
-        if limit is None or not induction.step:
+        induction, first, cast = counter
+        if not induction.step:
             return None
-        if any(s == self._iteration or not before.knows(s) for s in limit.symbols()):
+        towards = "lt" if induction.step > 0 else "gt"
+        spans = before.interval(induction.start), before.interval(first), before.interval(limit)
+        is_unsigned = predicate[0] == "u" or cast == "zext"
+        if is_unsigned and any(span.low < 0 for span in spans):
+            # As a signed number, which forms are, it is not what the comparison sees.
             return None
-        upward = induction.step > 0
-        if predicate[0] == "u":
-            if before.interval(limit).low < 0 or before.interval(first).low < 0:
-                return None
-            predicate = "s" + predicate[1:]
         if predicate == "ne":
-            distance = limit - first if upward else first - limit
-            reached = before.interval(distance).low >= 0 or induction.no_wrap
-            if abs(induction.step) != 1 or not reached:
-                return None
-            predicate = "slt" if upward else "sgt"
-        if predicate not in (("slt", "sle") if upward else ("sgt", "sge")):
+            met = self._is_met(induction, before.interval(limit - first), spans, is_unsigned)
+            return _Gap(induction, first, limit, 1) if met else None
+        excluded = int(predicate[1:] == towards)
+        if predicate[1:] not in (towards, towards[0] + "e"):
             return None
-        return _Gap(induction, first, limit, int(predicate in ("slt", "sgt")))
+        if not _stops(induction, spans, excluded, is_unsigned):
+            return None
+        return _Gap(induction, first, limit, excluded)
+
+    @staticmethod
+    def _is_met(
+        induction: Induction, distance: Span, spans: tuple[Span, Span, Span], is_unsigned: bool
+    ) -> bool:
+        """Whether a counter that runs until it equals the limit gets there before it wraps around."""
+        step = induction.step
+        ahead = distance if step > 0 else Span(-distance.high, -distance.low)
+        limit = spans[2]
+        if not fits_view(limit, induction.bits, is_unsigned):
+            return False
+        if ahead.low >= 0 and (abs(step) == 1 or (ahead.low == ahead.high and not ahead.low % step)):
+            return True
+        promised = "nsw" in induction.flags or (
+            "nuw" in induction.flags and step > 0 and min(span.low for span in spans) >= 0
+        )
+        return abs(step) == 1 and promised and not is_unsigned
 
     def _next_in_range(self, gap: _Gap, before: Bounds) -> Constraint | None:
         """Where the next value is compared, the counter itself is in range or at its start."""
@@ -243,3 +281,26 @@ def _last_iteration(gap: _Gap, before: Bounds) -> int:
     room = before.interval(distance).high - excluded
     # Iteration k + 1 runs only if the condition held in iteration k.
     return room // abs(induction.step) + 1 if room >= 0 else 0
+
+
+def fits_view(span: Span, bits: int, is_unsigned: bool) -> bool:
+    """Whether an integer of this width can be all values of a span."""
+    whole = Span(0, (1 << bits) - 1) if is_unsigned else type_span(bits)
+    return whole.low <= span.low and span.high <= whole.high
+
+
+def _stops(
+    induction: Induction, spans: tuple[Span, Span, Span], excluded: int, is_unsigned: bool
+) -> bool:
+    """Whether a counter passes its limit before it wraps around; spans of start, first and limit."""
+    promise = "nuw" if is_unsigned else "nsw"
+    if promise in induction.flags and (induction.step > 0 or not is_unsigned):
+        return True
+    _, first, limit = spans
+    if induction.step > 0:
+        past = limit.high - excluded + induction.step
+    else:
+        past = limit.low + excluded + induction.step
+    return all(
+        fits_view(span, induction.bits, is_unsigned) for span in (first, Span(past, past))
+    )

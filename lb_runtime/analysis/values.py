@@ -82,3 +82,14 @@ class NDRangeFacts(NamedTuple):
         if name == "get_global_offset":
             return Form(self.offset[dimension] if inside else 0)
         return None
+
+    def linear_id(self, name: str) -> Form:
+        """`get_global_linear_id` and `get_local_linear_id`: OpenCL C 2.0, section 6.13.1."""
+        kind = name.split("_")[1]
+        sizes = self.global_size if kind == "global" else self.local_size
+        total, stride = Form(0), 1
+        for dimension, size in enumerate(sizes):
+            start = self.offset[dimension] if kind == "global" else 0
+            total += Form.symbol(Symbol(kind, (dimension,))).plus(-start).times(stride)
+            stride *= size
+        return total

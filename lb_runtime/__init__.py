@@ -1,0 +1,47 @@
+"""Runs OpenCL kernels on a CPU and a GPU at the same time, split where a graph neural network says.
+
+Names that need a driver's library are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lb_runtime.errors import (
+    ArgumentError,
+    BuildError,
+    DeviceError,
+    ExecutionError,
+    KernelFileError,
+    KernelNotFoundError,
+    LaunchError,
+    LoadBalancerError,
+)
+from lb_runtime.launch import LocalArgument, NDRange
+
+if TYPE_CHECKING:
+    from lb_runtime.runtime import Decision, Outcome, Prediction, Runtime
+
+__all__ = [
+    "ArgumentError",
+    "BuildError",
+    "Decision",
+    "DeviceError",
+    "ExecutionError",
+    "KernelFileError",
+    "KernelNotFoundError",
+    "LaunchError",
+    "LoadBalancerError",
+    "LocalArgument",
+    "NDRange",
+    "Outcome",
+    "Prediction",
+    "Runtime",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("lb_runtime.runtime"), name)

@@ -1,0 +1,32 @@
+"""The console that tables are printed on, and the line that tells what long work is doing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+WIDTH_WITHOUT_TERMINAL = 120
+"""Columns where nothing tells how wide the reader's page is."""
+
+
+def console() -> Console:
+    """A console on standard output; wide enough for our tables where that is no terminal."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+@contextmanager
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that moves while work goes on, where a reader sits at a terminal.
+
+    Yields a function that changes the text.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Console(stderr=True).status(text) as line:
+        yield line.update

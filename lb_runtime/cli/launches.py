@@ -1,0 +1,206 @@
+"""What the subcommands share: the kernel file, its launch from options and default launch, its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lb_runtime.analysis.facts import ParameterFacts
+from lb_runtime.cli.kernel_file import DefaultLaunch, read_default_launch, read_source
+from lb_runtime.cli.specs import Spec, parse_spec
+from lb_runtime.errors import ArgumentError, LaunchError
+from lb_runtime.kernel import Kernel, look_at
+from lb_runtime.launch import LocalArgument
+from predictor.frontend import split_options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks alone
+    """Work-items per dimension, `4096x4096`; each a number such as 1048576, 1M or 1<<20."""
+
+    name = "N[xN[xN]]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read sizes; a wrong text is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        sizes: list[int] = []
+        for text in re.split(r"[x,]", str(value)):
+            match = re.fullmatch(r"\s*(\d+)\s*(?:<<\s*(\d+)|([kKmMgG]))?\s*", text)
+            if not match:
+                self.fail(
+                    f"{value!r} given, expected sizes such as 1048576 or 4096x4096", param, ctx
+                )
+            scale = {"": 0, "k": 10, "m": 20, "g": 30}[(match[3] or "").lower()]
+            sizes.append(int(match[1]) << (int(match[2] or 0) + scale))
+        if len(sizes) > 3:
+            self.fail(f"{value!r} given, expected at most 3 dimensions", param, ctx)
+        return tuple(sizes)
+
+
+def kernel_options(command: Command) -> Command:
+    """The arguments and options that choose a kernel."""
+    for decorate in reversed(
+        (
+            click.argument("path", metavar="KERNEL.cl", type=click.Path(path_type=Path)),
+            click.option("--kernel", "name", metavar="NAME", help="Which kernel of the file."),
+            click.option(
+                "--options",
+                "-O",
+                "build_options",
+                metavar="'-D N=4 ...'",
+                help="Build options, added to those of the default launch.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def launch_options(command: Command) -> Command:
+    """The options that choose a launch."""
+    for decorate in reversed(
+        (
+            click.option(
+                "-g", "--global", "global_size", type=Sizes(), help="Global size, in work-items."
+            ),
+            click.option(
+                "-l", "--local", "local_size", type=Sizes(), help="Local size, in work-items."
+            ),
+            click.option("--offset", type=Sizes(), help="Global offset, in work-items."),
+            click.option(
+                "--arg",
+                "specs",
+                metavar="NAME=SPEC",
+                multiple=True,
+                help="An argument: a number, rand:float32:1M, zeros:int32:1000, arange:int32:64, "
+                "local:float32:256, or a FILE.npy. Repeat for each.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChoice:
+    """A kernel of a file, and the default launch beside it if that is for this kernel."""
+
+    kernel: Kernel
+    default: DefaultLaunch | None
+
+
+def choose_kernel(path: Path, name: str | None, build_options: str | None) -> KernelChoice:
+    """Read and look at a kernel; the default launch names it where the command line does not.
+
+    The folder of the file is searched for includes, as if its user stood there.
+
+    Raises:
+        KernelFileError, CompileError, KernelNotFoundError.
+    """
+    source = read_source(path)
+    default = read_default_launch(path)
+    name = name or (default.kernel if default else None)
+    options = (*(default.options if default else ()), *split_options(build_options or ""))
+    if re.search(r"^\s*#\s*include", source, re.MULTILINE):
+        options = (*options, f"-I{path.parent}")
+    kernel = look_at(source, options, name, filename=str(path))
+    matching = default if default and default.kernel == kernel.name else None
+    return KernelChoice(kernel, matching)
+
+
+def choose_specs(choice: KernelChoice, given: tuple[str, ...]) -> dict[str, Spec]:
+    """The SPEC of each argument by name: the default launch's, replaced by those given.
+
+    Raises:
+        ArgumentError: a text that is no NAME=SPEC, or a name that the kernel does not have.
+    """
+    specs: dict[str, Spec] = dict(choice.default.arguments) if choice.default else {}
+    parameters = choice.kernel.facts.parameters
+    names = [parameter.name for parameter in parameters]
+    for text in given:
+        name, equals, spec = text.partition("=")
+        if not equals:
+            raise ArgumentError(f"--arg {text!r} given, expected NAME=SPEC, such as n=1024")
+        if name.isdigit() and int(name) < len(names):
+            name = names[int(name)]
+        try:
+            specs[name] = parse_spec(spec)
+        except ArgumentError as error:
+            raise ArgumentError(f"argument {name}: {error}") from None
+    unknown = [name for name in specs if name not in names]
+    if unknown:
+        raise ArgumentError(
+            f"kernel {choice.kernel.name} has no argument {unknown[0]!r}, but: "
+            f"{', '.join(names) or 'none'}"
+        )
+    return specs
+
+
+def materialise(
+    kernel: Kernel, specs: dict[str, Spec], seed: int
+) -> list[npt.NDArray[Any] | np.generic | LocalArgument | int | float]:
+    """The value of each parameter.
+
+    Raises:
+        ArgumentError: a parameter without a SPEC; the message shows one that would do.
+    """
+    parameters = kernel.facts.parameters
+    missing = [parameter for parameter in parameters if parameter.name not in specs]
+    if missing:
+        wanted = " ".join(f"--arg {p.name}={_example(p)}" for p in missing)
+        raise ArgumentError(
+            f"kernel {kernel.name} takes {len(parameters)} arguments, but {len(missing)} have no "
+            f"value: give {wanted}"
+        )
+    return [
+        specs[parameter.name].materialise(seed, position)
+        for position, parameter in enumerate(parameters)
+    ]
+
+
+def _example(parameter: ParameterFacts) -> str:
+    """A SPEC that would fit a parameter."""
+    element = re.sub(r"\b(?:const|restrict|volatile|__\w+)\b|\*", "", parameter.type_text).strip()
+    if parameter.kind == "buffer":
+        return f"rand:{element or 'float'}:1M"
+    if parameter.kind == "local":
+        return f"local:{element or 'float'}:256"
+    return "1024" if parameter.llvm_type.startswith("i") else "1.0"
+
+
+def choose_range(
+    choice: KernelChoice,
+    global_size: tuple[int, ...] | None,
+    local_size: tuple[int, ...] | None,
+    offset: tuple[int, ...] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Global size, local size and offset: those given, else those of the default launch.
+
+    A default local size is kept for another global size where it still divides it.
+
+    Raises:
+        LaunchError: there is no global size.
+    """
+    default = choice.default
+    if global_size is None:
+        if default is None:
+            raise LaunchError("no global size: give it with -g, such as -g 1048576 or -g 1024x1024")
+        return default.global_size, local_size or default.local_size, offset or default.offset
+    if default is not None and len(default.global_size) == len(global_size):
+        kept = default.local_size
+        if local_size is None and kept is not None:
+            divides = all(total % size == 0 for total, size in zip(global_size, kept))
+            local_size = kept if divides else None
+        offset = offset or default.offset
+    return global_size, local_size, offset

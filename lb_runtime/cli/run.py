@@ -1,0 +1,120 @@
+"""`lb run`: run one kernel of a file across both devices, and tell how it went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lb_runtime.cli.console import status
+from lb_runtime.cli.devices import role_options
+from lb_runtime.cli.launches import (
+    choose_kernel,
+    choose_range,
+    choose_specs,
+    kernel_options,
+    launch_options,
+    materialise,
+)
+from lb_runtime.cli.run_report import as_json, show
+from lb_runtime.kernel import launch_range
+from lb_runtime.runtime import CPU, GPU, Runtime
+from lb_runtime.trial import Trial, run_trial
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks alone
+    """A CPU share: auto, cpu, gpu, a fraction or a percentage."""
+
+    name = "auto|0.3|30%|cpu|gpu"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Read a share; None for auto, a wrong text is a usage error."""
+        text = str(value).strip().lower()
+        if text in ("auto", "cpu", "gpu"):
+            return {"auto": None, "cpu": 1.0, "gpu": 0.0}[text]
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(
+                f"{value!r} given, expected auto, cpu, gpu, a CPU share from 0 to 1, or 0% to 100%",
+                param,
+                ctx,
+            )
+        return share
+
+
+@click.command("run")
+@kernel_options
+@launch_options
+@role_options
+@click.option(
+    "--split",
+    "share",
+    type=Share(),
+    default="auto",
+    show_default=True,
+    help="The CPU's share of the work; auto asks the model.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Run so many times, each from the same data; medians are shown.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random arguments.")
+@click.option(
+    "--verify", is_flag=True, help="Run unsplit too and compare all bytes; status 1 if they differ."
+)
+@click.option("--compare", is_flag=True, help="Time each device alone too.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON.")
+def command(
+    path: Path,
+    name: str | None,
+    build_options: str | None,
+    global_size: tuple[int, ...] | None,
+    local_size: tuple[int, ...] | None,
+    offset: tuple[int, ...] | None,
+    specs: tuple[str, ...],
+    cpu: str | None,
+    gpu: str | None,
+    share: float | None,
+    repeat: int,
+    seed: int,
+    verify: bool,
+    compare: bool,
+    wants_json: bool,
+) -> int:
+    """Run a kernel, split across the CPU and the GPU where that is safe.
+
+    Kernels of ours carry a default launch, so that `lb run kernels/mandelbrot.cl` is enough. For
+    others, give the global size and a SPEC for each argument.
+    """
+    choice = choose_kernel(path, name, build_options)
+    kernel = choice.kernel
+    nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
+    values = materialise(kernel, choose_specs(choice, specs), seed)
+    with Runtime(cpu, gpu) as runtime, status("running") as tell:
+        trial = run_trial(
+            runtime,
+            Trial(
+                kernel,
+                nd_range,
+                tuple(values),
+                share,
+                repeat=repeat,
+                wants_verification=verify,
+                alone=(CPU, GPU) if compare else (),
+            ),
+            lambda done: tell(f"running: {done} launches done"),
+        )
+    if wants_json:
+        click.echo(json.dumps(as_json(trial)))
+    else:
+        show(trial, path)
+    return 0 if trial.verification is None or trial.verification.ok else 1

@@ -1,0 +1,215 @@
+"""The way of a launch behind one object: look at the kernel, predict, judge, plan, execute.
+
+A `Runtime` holds an open device pair, the predictor and what is known of the kernels that it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+
+from lb_runtime.analysis.judge import judge, written_arguments
+from lb_runtime.analysis.reach import overreach
+from lb_runtime.analysis.reasons import Reason
+from lb_runtime.analysis.verdict import Declined, Splittable, Verdict
+from lb_runtime.arguments import HostValue, bind
+from lb_runtime.contexts import OpenPair, open_pair
+from lb_runtime.errors import LaunchError
+from lb_runtime.execute import execute
+from lb_runtime.execution import Execution
+from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.launch import Launch
+from lb_runtime.plan import Plan, split_plan, whole_plan
+from lb_runtime.prelude import NotAdaptable, adapt
+from predictor.predict import Predictor
+
+CPU, GPU = 0, 1
+"""The places of the two roles in a pair's devices, in shares and in plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The CPU fraction that the model answers, in [0, 1], and the seconds that asking took."""
+
+    cpu_fraction: float
+    load_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is going to run: the share asked for, the verdict, and the plan that follows from both.
+
+    `cpu_share` is what was asked for or predicted; `real_cpu_share` what the cut at a work-group edge
+    makes of it, as a fraction of the work-items.
+    """
+
+    launch: Launch
+    cpu_share: float
+    prediction: Prediction | None
+    verdict: Verdict
+    plan: Plan
+
+    @property
+    def is_split(self) -> bool:
+        """Whether more than one device takes part."""
+        return len(self.plan.parts) > 1
+
+    @property
+    def real_cpu_share(self) -> float:
+        """The fraction of the work-items that the CPU runs."""
+        groups = [(part.device, part.piece.groups) for part in self.plan.parts]
+        mine = sum(count for device, count in groups if device == CPU)
+        return mine / sum(count for _, count in groups)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the launch was declined; empty where it was not."""
+        return self.verdict.reasons if isinstance(self.verdict, Declined) else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A launch that ran: what was decided, and how it went."""
+
+    decision: Decision
+    execution: Execution
+
+
+class Runtime:
+    """Runs kernels of OpenCL C text on numpy arrays, split across a CPU and a GPU.
+
+    Args:
+        cpu, gpu: an index or a part of a name, as for `lb devices`; else `LB_CPU` and `LB_GPU`; else
+            the pair is chosen by rule.
+        devices: an open pair to use instead.
+        predictor: the model to ask; the one that is shipped where none is given.
+
+    Raises:
+        DeviceError: no device, or a choice that fits none or several.
+    """
+
+    def __init__(
+        self,
+        cpu: str | None = None,
+        gpu: str | None = None,
+        *,
+        devices: OpenPair | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
+        self.devices = open_pair(cpu, gpu) if devices is None else devices
+        self._predictor = predictor
+        self._load_seconds = 0.0
+        self._kernels: dict[tuple[str, tuple[str, ...], str | None], Kernel] = {}
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the spare device buffers. The runtime can be used on."""
+        for device in self.devices.devices:
+            device.buffers.clear()
+
+    def kernel(
+        self,
+        source: str,
+        name: str | None = None,
+        options: Sequence[str] = (),
+        *,
+        filename: str = "<kernel>",
+    ) -> Kernel:
+        """Look at a kernel, once for each text, options and name. Raises as `look_at`."""
+        key = (source, tuple(options), name)
+        if key not in self._kernels:
+            self._kernels[key] = look_at(source, options, name, filename=filename)
+        return self._kernels[key]
+
+    def predict(self, kernel: Kernel, launch: Launch) -> Prediction:
+        """Ask the model for the CPU fraction of a launch.
+
+        Raises:
+            ModelError: the model file is missing, damaged or of another version.
+        """
+        started = perf_counter()
+        if self._predictor is None:
+            self._predictor = Predictor.load()
+            self._load_seconds = perf_counter() - started
+            started = perf_counter()
+        fraction = self._predictor.cpu_fraction(
+            kernel.graph,
+            transfer_bytes=launch.transfer_bytes,
+            work_group_size=launch.nd_range.group_items,
+        )
+        return Prediction(fraction, self._load_seconds, perf_counter() - started)
+
+    def decide(self, kernel: Kernel, launch: Launch, cpu_share: float | None = None) -> Decision:
+        """Choose the cut of a launch: at `cpu_share`, or where the model says if it is None.
+
+        Raises:
+            LaunchError: the share is not in [0, 1], or the launch is sure to leave a buffer.
+            ModelError: as `predict`.
+        """
+        prediction = self.predict(kernel, launch) if cpu_share is None else None
+        share = prediction.cpu_fraction if prediction else float(cpu_share or 0.0)
+        if not 0 <= share <= 1:
+            raise LaunchError(f"CPU share {share} given, expected a fraction from 0 to 1")
+        if outside := overreach(kernel.facts, launch):
+            raise LaunchError(str(outside))
+        verdict = judge(kernel.facts, launch, (share, 1 - share))
+        if isinstance(verdict, Splittable) and len(verdict.slices) > 1:
+            adapted = adapt(kernel.source, kernel.options, launch.nd_range, kernel.facts.builtins)
+            if isinstance(adapted, NotAdaptable):
+                verdict = Declined((Reason("redefined-builtin", adapted.reason),))
+            else:
+                plan = split_plan(launch, verdict, adapted.source, adapted.options)
+                return Decision(launch, share, prediction, verdict, plan)
+        device = CPU if share >= 0.5 else GPU
+        return Decision(launch, share, prediction, verdict, self.alone(kernel, launch, device))
+
+    def alone(self, kernel: Kernel, launch: Launch, device: int) -> Plan:
+        """The plan that runs a whole launch on one device, from the user's own text."""
+        written = written_arguments(kernel.facts, launch)
+        return whole_plan(launch, device, written, kernel.source, kernel.options)
+
+    def run(
+        self,
+        source: str,
+        name: str | None,
+        global_size: tuple[int, ...],
+        local_size: tuple[int, ...] | None,
+        *arguments: HostValue,
+        offset: tuple[int, ...] | None = None,
+        options: Sequence[str] = (),
+        cpu_share: float | None = None,
+    ) -> Outcome:
+        """Run a kernel, split where that is safe, and update the arrays that it writes in place.
+
+        Args:
+            source: OpenCL C.
+            name: the kernel; None where the source holds just one.
+            global_size: in work-items, as for `clEnqueueNDRangeKernel`.
+            local_size: in work-items; None chooses one that divides.
+            offset: in work-items; None for zeros.
+            arguments: one per parameter: a C-contiguous numpy array for a buffer, a number by value,
+                `LocalArgument(size_bytes)` for local memory.
+            options: build options, for all compilers.
+            cpu_share: the fraction of the work for the CPU; the model is asked where it is None.
+
+        Raises:
+            LoadBalancerError, PredictorError: one line that says what was given and what to do.
+        """
+        kernel = self.kernel(source, name, options)
+        bound, values = bind(kernel.facts, arguments)
+        nd_range = launch_range(kernel, global_size, local_size, offset)
+        decision = self.decide(kernel, Launch(kernel.name, nd_range, bound), cpu_share)
+        return Outcome(decision, execute(decision.plan, self.devices.devices, values))

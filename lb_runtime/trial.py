@@ -1,0 +1,155 @@
+"""Running one launch for a report: repeated from the same data, beside each device alone, and verified.
+
+Repetitions are interleaved (split, CPU, GPU, split, ...), so that a machine that slows down slows all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from lb_runtime.arguments import HostValue, bind
+from lb_runtime.contexts import OpenDevice
+from lb_runtime.execute import execute
+from lb_runtime.execution import Execution
+from lb_runtime.kernel import Kernel
+from lb_runtime.launch import Launch, NDRange
+from lb_runtime.plan import Plan
+from lb_runtime.runtime import Decision, Runtime
+from lb_runtime.verify import Verification, unsplit, verify
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What to run: a kernel, its range and values, and what to time and check beside it.
+
+    `cpu_share` None asks the model. `alone` are the devices to time by themselves.
+    """
+
+    kernel: Kernel
+    nd_range: NDRange
+    values: tuple[HostValue, ...]
+    cpu_share: float | None
+    repeat: int = 1
+    wants_verification: bool = False
+    alone: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialResult:
+    """What was decided, how each repetition went, how each device did alone, and the verification."""
+
+    trial: Trial
+    devices: tuple[OpenDevice, ...]
+    why_devices: str
+    decision: Decision
+    executions: tuple[Execution, ...]
+    alone: dict[int, tuple[Execution, ...]]
+    verification: Verification | None
+
+    @property
+    def typical(self) -> Execution:
+        """The repetition whose total time is the median."""
+        return typical(self.executions)
+
+
+def typical(executions: Iterable[Execution]) -> Execution:
+    """The execution whose total time is the (lower) median."""
+    ordered = sorted(executions, key=lambda execution: execution.total_seconds)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def median_seconds(executions: Iterable[Execution]) -> float:
+    """The median of the total times, in seconds."""
+    return median(execution.total_seconds for execution in executions)
+
+
+def run_trial(
+    runtime: Runtime, trial: Trial, progress: Callable[[int], None] | None = None
+) -> TrialResult:
+    """Run a trial; the arrays in its values end up as the last split run left them.
+
+    Compilers run before the first timed repetition. `progress` is told how many launches are done.
+
+    Raises:
+        LoadBalancerError, PredictorError: as `Runtime.run`.
+    """
+    kernel = trial.kernel
+    bound, values = bind(kernel.facts, trial.values)
+    launch = Launch(kernel.name, trial.nd_range, bound)
+    decision = runtime.decide(kernel, launch, trial.cpu_share)
+    arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
+    originals = [array.copy() for array in arrays]
+    devices = runtime.devices.devices
+    done = 0
+
+    def once(plan: Plan) -> Execution:
+        nonlocal done
+        for array, original in zip(arrays, originals):
+            np.copyto(array, original)
+        execution = execute(plan, devices, values, file_name=kernel.filename)
+        done += 1
+        if progress:
+            progress(done)
+        return execution
+
+    alone_plans = {device: runtime.alone(kernel, launch, device) for device in trial.alone}
+    timed = [decision.plan, *alone_plans.values()]
+    for plan in timed:
+        for part in plan.parts:
+            devices[part.device].program(plan.source, plan.options, kernel.filename)
+    if trial.repeat > 1 or trial.alone:
+        for plan in timed:
+            once(plan)
+    executions: list[Execution] = []
+    alone: dict[int, list[Execution]] = {device: [] for device in alone_plans}
+    for _ in range(trial.repeat):
+        for device, plan in alone_plans.items():
+            alone[device].append(once(plan))
+        executions.append(once(decision.plan))
+    verification = None
+    if trial.wants_verification:
+        if alone_plans:
+            executions[-1] = once(decision.plan)
+        verification = _verify(decision, executions[-1], originals, values, once, kernel)
+    return TrialResult(
+        trial,
+        devices,
+        runtime.devices.pair.why,
+        decision,
+        tuple(executions),
+        {device: tuple(runs) for device, runs in alone.items()},
+        verification,
+    )
+
+
+def _verify(
+    decision: Decision,
+    execution: Execution,
+    originals: list[npt.NDArray[np.generic]],
+    values: Sequence[HostValue],
+    once: Callable[[Plan], Execution],
+    kernel: Kernel,
+) -> Verification:
+    """Compare what the last execution left with each used device's own unsplit result."""
+    positions = [
+        i for i, value in enumerate(values) if isinstance(value, np.ndarray) and value.ndim
+    ]
+    merged = {i: np.array(values[i]) for i in positions}
+    unsplit_results = {}
+    for device in sorted({part.device for part in decision.plan.parts}):
+        once(unsplit(decision.plan, device, kernel.source, kernel.options))
+        unsplit_results[device] = {i: np.array(values[i]) for i in positions}
+    for i in positions:
+        np.copyto(values[i], merged[i])  # type: ignore[arg-type]  # positions are those of arrays
+    return verify(
+        decision.plan,
+        dict(zip(positions, originals)),
+        merged,
+        unsplit_results,
+        execution.ownership,
+    )

@@ -1,0 +1,94 @@
+"""Every shipped kernel, split at several shares, leaves the bytes of an unsplit launch or says why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kernel_references as references
+import numpy as np
+import pytest
+
+from lb_runtime.analysis.verdict import Declined, Merge, Splittable
+from lb_runtime.cli.kernel_file import read_source
+from lb_runtime.contexts import OpenPair
+from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.runtime import Runtime
+from lb_runtime.trial import Trial, TrialResult, run_trial
+from lb_runtime.verify import Outcome
+
+SHARES = (0.1, 0.37, 0.5, 0.9)
+
+DECLINED = {"histogram": "global-atomic", "prefix_sum_flags": "global-atomic"}
+
+MERGED_BY_DIFFERENCE = {"grid_stride_add": {"y"}, "scatter": {"target"}}
+
+STEMS = sorted(path.stem for path in references.KERNELS.glob("*.cl"))
+
+
+def kernel_of(stem: str) -> Kernel:
+    launch = references.small_launch(stem)
+    return look_at(read_source(references.KERNELS / f"{stem}.cl"), launch.options, launch.kernel)
+
+
+def split(pair: OpenPair, stem: str, share: float) -> tuple[TrialResult, dict[str, Any]]:
+    """Run a kernel's small launch at a share; the result, and its values by name afterwards."""
+    launch = references.small_launch(stem)
+    values = references.materialise(launch)
+    kernel = kernel_of(stem)
+    nd_range = launch_range(kernel, launch.global_size, launch.local_size, launch.offset)
+    given = tuple(values[parameter.name] for parameter in kernel.facts.parameters)
+    runtime = Runtime(devices=pair)
+    trial = Trial(kernel, nd_range, given, share, wants_verification=True)
+    return run_trial(runtime, trial), values
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("stem", STEMS)
+def test_one_device_cut_in_two_leaves_identical_bytes(
+    halves: OpenPair, stem: str, share: float
+) -> None:
+    result, _ = split(halves, stem, share)
+    assert result.verification is not None
+    assert result.verification.outcome is Outcome.IDENTICAL, result.verification.text
+    if stem in DECLINED:
+        assert not result.decision.is_split
+    elif share == 0.5:
+        assert result.decision.is_split
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("stem", STEMS)
+def test_each_part_equals_its_own_devices_unsplit_result(
+    intel_pair: OpenPair, stem: str, share: float
+) -> None:
+    result, _ = split(intel_pair, stem, share)
+    assert result.verification is not None
+    assert result.verification.ok, result.verification.text
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_split_run_matches_the_numpy_reference(pair: OpenPair, stem: str) -> None:
+    launch = references.small_launch(stem)
+    given = references.materialise(launch)
+    before = {n: np.copy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+    expected = references.REFERENCES[stem](before)
+    _, values = split(pair, stem, 0.4)
+    for name, content in expected.items():
+        got = values[name].reshape(-1)[: content.size].reshape(content.shape)
+        if np.issubdtype(content.dtype, np.floating):
+            np.testing.assert_allclose(got, content, rtol=2e-3, atol=2e-3)
+        else:
+            np.testing.assert_array_equal(got, content)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_verdict_on_a_shipped_kernel_is_the_stated_one(halves: OpenPair, stem: str) -> None:
+    result, _ = split(halves, stem, 0.37)
+    verdict = result.decision.verdict
+    if stem in DECLINED:
+        assert isinstance(verdict, Declined)
+        assert verdict.reasons[0].code == DECLINED[stem]
+        return
+    assert isinstance(verdict, Splittable)
+    merged = {a.name for a in verdict.arguments if a.merge is Merge.DIFFERENCE}
+    assert merged == MERGED_BY_DIFFERENCE.get(stem, set())
