@@ -4,9 +4,14 @@ A part is launched with `global_work_offset = the user's offset + the part's sta
 `get_global_id` and what describes one work-group (`get_local_id`, `get_local_size`, `get_work_dim`)
 answer as in the whole launch. The others are replaced by macros that call functions of ours, into which
 the whole NDRange is written as constants: one build serves every part of every cut of that NDRange.
-The group id follows from the global id, since parts are cut at work-group edges:
-`(get_global_id(d) - the user's offset(d)) / local size(d)`. It is never read from `get_global_offset`,
-which PoCL 3.0 gets wrong for large offsets (its compiler is told that they fit 16 bits).
+
+The group id follows from where the group begins, since parts are cut at work-group edges:
+`(the part's group id * local size + the part's offset - the user's offset) / local size`. Two rules
+keep it true on PoCL 3.0. The part's offset stands only inside that sum: PoCL tells its compiler, wrongly,
+that offsets of short launches fit 16 bits, so that what is computed from the offset alone goes wrong,
+while the sum with the group id is unbounded (it is what `get_global_id` itself is made of). And no id of
+a work-item enters, so that the group id stays one value per group: PoCL miscompiles kernels that keep
+values of each work-item across a barrier beside a condition of three terms.
 
 For a dimension that the launch does not have, the functions answer what the specification says (OpenCL
 1.2, section 6.12.1): a size of 1, an id or offset of 0.
@@ -51,6 +56,9 @@ CHANGED_BY_A_SPLIT = frozenset(
 _PREFIX = "lb_runtime_"
 _DIMENSION = "lb_runtime_dimension"
 _GUARD_VALUE = 1846213907
+
+MAX_ID_ITEMS = 2**31
+"""Intel's CPU compiler computes global ids from here on wrongly (measured with 2026.22.10)."""
 
 _BEYOND_TEXT = (
     (re.compile(r"\b(?:asm|__asm|__asm__)\b"), "inline assembly"),
@@ -101,6 +109,12 @@ def adapt(
     what the text names is added to them. A program that uses none of `CHANGED_BY_A_SPLIT` comes back
     untouched. Line numbers of `source` stay true.
     """
+    for dimension, (start, total) in enumerate(zip(nd_range.offset, nd_range.global_size)):
+        if start + total > MAX_ID_ITEMS:
+            return NotAdaptable(
+                f"global ids of dimension {dimension} reach {start + total - 1}, which not every "
+                "driver computes right beyond 31 bits"
+            )
     text = _code_only(source)
     for pattern, what in _BEYOND_TEXT:
         if found := pattern.search(text):
@@ -151,8 +165,9 @@ def _conflict(text: str, options: tuple[str, ...], used: frozenset[str]) -> str:
 
 
 def _prelude(nd_range: NDRange, used: frozenset[str]) -> str:
-    """Definitions of the used built-ins, one function and one macro each."""
-    return "".join(f"{_definition(name, nd_range)}\n{_macro(name)}\n" for name in sorted(used))
+    """Functions for the used built-ins, then macros: the functions call what the macros hide."""
+    functions = [_definition(name, nd_range) for name in sorted(used)]
+    return "\n".join([*functions, *(_macro(name) for name in sorted(used)), ""])
 
 
 def _macro(name: str) -> str:
@@ -176,9 +191,8 @@ def _answer(name: str, nd_range: NDRange) -> str:
         # A sum without branches: where branches hold calls that differ in the dimension alone, LLVM
         # makes one call of them, and PoCL 3.0 then leaves a symbol undefined and ends the process.
         return " + ".join(
-            f"(size_t)({_DIMENSION} == {dimension}u) * "
-            f"(({_counted_id(dimension, start)}) / (size_t){local}ul)"
-            for dimension, (start, local) in enumerate(zip(nd_range.offset, nd_range.local_size))
+            f"(size_t)({_DIMENSION} == {dimension}u) * ({_group_id(nd_range, dimension)})"
+            for dimension in range(nd_range.dimensions)
         )
     totals, otherwise = {
         "get_global_offset": (nd_range.offset, 0),
@@ -192,9 +206,13 @@ def _answer(name: str, nd_range: NDRange) -> str:
     return f"{choice}(size_t){otherwise}"
 
 
-def _counted_id(dimension: int, offset: int) -> str:
-    """The global id along one dimension, counted from the user's offset."""
-    return f"get_global_id({dimension}) - (size_t){offset}ul"
+def _group_id(nd_range: NDRange, dimension: int) -> str:
+    """Where the part's group begins, counted from the user's offset, over the local size."""
+    local, start = nd_range.local_size[dimension], nd_range.offset[dimension]
+    return (
+        f"(get_group_id({dimension}) * (size_t){local}ul + get_global_offset({dimension})"
+        f" - (size_t){start}ul) / (size_t){local}ul"
+    )
 
 
 def _linear_id(nd_range: NDRange) -> str:
@@ -202,7 +220,7 @@ def _linear_id(nd_range: NDRange) -> str:
     terms = []
     stride = 1
     for dimension, (start, total) in enumerate(zip(nd_range.offset, nd_range.global_size)):
-        terms.append(f"({_counted_id(dimension, start)}) * (size_t){stride}ul")
+        terms.append(f"(get_global_id({dimension}) - (size_t){start}ul) * (size_t){stride}ul")
         stride *= total
     return " + ".join(terms)
 
