@@ -6,7 +6,7 @@ A `Runtime` holds an open device pair, the predictor and what is known of the ke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
 
@@ -16,7 +16,7 @@ from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.verdict import Declined, Splittable, Verdict
 from lb_runtime.arguments import HostValue, bind
 from lb_runtime.contexts import OpenPair, open_pair
-from lb_runtime.errors import LaunchError
+from lb_runtime.errors import BuildError, LaunchError
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
 from lb_runtime.kernel import Kernel, launch_range, look_at
@@ -169,12 +169,35 @@ class Runtime:
         if isinstance(verdict, Splittable) and len(verdict.slices) > 1:
             adapted = adapt(kernel.source, kernel.options, launch.nd_range, kernel.facts.builtins)
             if isinstance(adapted, NotAdaptable):
-                verdict = Declined((Reason("redefined-builtin", adapted.reason),))
+                verdict = Declined((Reason("built-ins", adapted.reason),))
             else:
                 plan = split_plan(launch, verdict, adapted.source, adapted.options)
                 return Decision(launch, share, prediction, verdict, plan)
         device = CPU if share >= 0.5 else GPU
         return Decision(launch, share, prediction, verdict, self.alone(kernel, launch, device))
+
+    def prepare(self, kernel: Kernel, decision: Decision) -> Decision:
+        """Build what a decision needs; the same decision, or an unsplit one.
+
+        A device's compiler may refuse the text in which built-ins are kept true though it takes the
+        user's own: an include that replaces a built-in does that. Such a launch is not split.
+
+        Raises:
+            BuildError: a device refuses the user's own text.
+        """
+        plan = decision.plan
+        for part in plan.parts:
+            device = self.devices.devices[part.device]
+            try:
+                device.program(plan.source, plan.options, kernel.filename)
+            except BuildError as error:
+                if plan.source == kernel.source:
+                    raise
+                device.program(kernel.source, kernel.options, kernel.filename)
+                declined = Declined((Reason("built-ins", str(error)),))
+                whole = self.alone(kernel, decision.launch, part.device)
+                return replace(decision, verdict=declined, plan=whole)
+        return decision
 
     def alone(self, kernel: Kernel, launch: Launch, device: int) -> Plan:
         """The plan that runs a whole launch on one device, from the user's own text."""
@@ -212,4 +235,5 @@ class Runtime:
         bound, values = bind(kernel.facts, arguments)
         nd_range = launch_range(kernel, global_size, local_size, offset)
         decision = self.decide(kernel, Launch(kernel.name, nd_range, bound), cpu_share)
+        decision = self.prepare(kernel, decision)
         return Outcome(decision, execute(decision.plan, self.devices.devices, values))

@@ -73,7 +73,8 @@ def run_trial(
 ) -> TrialResult:
     """Run a trial; the arrays in its values end up as the last split run left them.
 
-    Compilers run before the first timed repetition. `progress` is told how many launches are done.
+    Where times are compared, each plan runs once before: drivers compile in the first launch.
+    `progress` is told how many launches are done.
 
     Raises:
         LoadBalancerError, PredictorError: as `Runtime.run`.
@@ -81,7 +82,7 @@ def run_trial(
     kernel = trial.kernel
     bound, values = bind(kernel.facts, trial.values)
     launch = Launch(kernel.name, trial.nd_range, bound)
-    decision = runtime.decide(kernel, launch, trial.cpu_share)
+    decision = runtime.prepare(kernel, runtime.decide(kernel, launch, trial.cpu_share))
     arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
     originals = [array.copy() for array in arrays]
     devices = runtime.devices.devices
@@ -99,9 +100,6 @@ def run_trial(
 
     alone_plans = {device: runtime.alone(kernel, launch, device) for device in trial.alone}
     timed = [decision.plan, *alone_plans.values()]
-    for plan in timed:
-        for part in plan.parts:
-            devices[part.device].program(plan.source, plan.options, kernel.filename)
     if trial.repeat > 1 or trial.alone:
         for plan in timed:
             once(plan)

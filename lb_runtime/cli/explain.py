@@ -82,7 +82,7 @@ def full_verdict(kernel: Kernel, launch: Launch, share: float) -> Verdict:
     if isinstance(verdict, Splittable):
         adapted = adapt(kernel.source, kernel.options, launch.nd_range, kernel.facts.builtins)
         if isinstance(adapted, NotAdaptable):
-            return Declined((Reason("redefined-builtin", adapted.reason),))
+            return Declined((Reason("built-ins", adapted.reason),))
     return verdict
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,15 @@ def test_a_guarded_access_is_trusted(runtime: Runtime) -> None:
     a = np.zeros(1000, np.int32)
     runtime.run(source, "f", (1024,), (64,), a, 1000, cpu_share=0.5)
     assert np.all(a == 1)
+
+
+def test_an_include_that_replaces_a_built_in_is_not_split(runtime: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "own.h").write_text("#undef get_group_id\n#define get_group_id(d) 5\n")
+    source = (
+        '#include "own.h"\n__kernel void f(__global int *a)'
+        "{ a[get_global_id(0)] = get_group_id(0) + (int)get_num_groups(0); }"
+    )
+    a = np.zeros(1024, np.int32)
+    outcome = runtime.run(source, "f", (1024,), (64,), a, options=(f"-I{tmp_path}",), cpu_share=0.5)
+    assert [reason.code for reason in outcome.decision.reasons] == ["built-ins"]
+    assert np.all(a == 21)
