@@ -555,7 +555,7 @@ class _Reader:
         """Pass calling conventions and return attributes before the result type of a call."""
         while True:
             token = self._tokens[self._at]
-            if _PRIMITIVE.match(token) or token[0] in "<[{%" or token == "target":
+            if _begins_type(token):
                 return
             self._at += 1
             if token == "align" and self._tokens[self._at].isdigit():
@@ -677,10 +677,14 @@ def _type(tokens: list[str], position: int, stop_at_call: bool = False) -> tuple
     return text, position
 
 
+def _begins_type(token: str) -> bool:
+    return bool(_PRIMITIVE.match(token)) or token[0] in "<[{%" or token == "target"
+
+
 def _last_type(tokens: list[str]) -> str:
     """The result type of a function header: the last type before its name."""
     for start in range(len(tokens)):
-        if _PRIMITIVE.match(tokens[start]) or tokens[start][0] in "<[{%":
+        if _begins_type(tokens[start]):
             try:
                 text, position = _type(tokens, start)
             except (IndexError, ValueError):

@@ -105,6 +105,15 @@ define spir_kernel void @f(float addrspace(1)* nocapture %0, i32 %1) {
     assert store.operands[1].type == "float addrspace(1)*"
 
 
+def test_types_of_a_target_are_read() -> None:
+    module = frontend.compile_source(
+        "__kernel void f(__global int *a, __local int *s)"
+        "{ event_t e = async_work_group_copy(s, a, 64, 0); wait_group_events(1, &e); a[0] = s[1]; }"
+    )
+    types = {f.type for f in module.functions if "async_work_group_copy" in f.name}
+    assert types == {'target("spirv.Event")'}
+
+
 def test_an_unknown_instruction_is_an_error_that_shows_it() -> None:
     with pytest.raises(FrontEndError, match="frobnicate"):
         ir.parse("define void @f() {\n  %1 = frobnicate i32 0\n  ret void\n}\n")

@@ -39,8 +39,10 @@ def edges(graph: program_graph.ProgramGraph, flow: int) -> list[tuple[str, str, 
     chosen = np.flatnonzero(graph.edge_flows == flow)
     return [
         (
-            graph.node_full_texts[graph.edge_index[0, e]] or graph.node_texts[graph.edge_index[0, e]],
-            graph.node_full_texts[graph.edge_index[1, e]] or graph.node_texts[graph.edge_index[1, e]],
+            graph.node_full_texts[graph.edge_index[0, e]]
+            or graph.node_texts[graph.edge_index[0, e]],
+            graph.node_full_texts[graph.edge_index[1, e]]
+            or graph.node_texts[graph.edge_index[1, e]],
             int(graph.edge_positions[e]),
         )
         for e in chosen
@@ -81,7 +83,9 @@ def test_a_parameter_is_one_variable_for_all_its_uses(
 
 def test_a_constant_is_one_node_for_all_its_uses() -> None:
     graph = program_graph.build(
-        ir.parse("define i32 @f(i32 %0) {\n  %2 = add i32 %0, 7\n  %3 = mul i32 %2, 7\n  ret i32 %3\n}")
+        ir.parse(
+            "define i32 @f(i32 %0) {\n  %2 = add i32 %0, 7\n  %3 = mul i32 %2, 7\n  ret i32 %3\n}"
+        )
     )
     assert sum(graph.node_types == CONSTANT) == 1
     assert len([s for s, _, _ in edges(graph, DATA) if s == "i32 7"]) == 2
