@@ -181,9 +181,9 @@ class _Walker:
         if not element:
             size, shift = None, None
         else:
-            # The aligned forms keep three elements in the space of four.
+            # The aligned forms keep three elements in the space of four, and PoCL writes all four.
             stride = 4 if match["aligned"] and lanes == 3 else lanes
-            size = lanes * element
+            size = stride * element
             shift = form.times(stride * element) if form is not None else None
         self._add(frame, bounds, instruction, pointer, shift, size, is_write, "")
 

@@ -80,9 +80,15 @@ def _by_constant(
     """Division, remainder, shift and mask by a known number that is not negative."""
     if opcode == "ashr" and value < bits:
         return quotient(left, 1 << value, bounds)
-    if opcode == "and" and not value & (value + 1):
-        # The low bits of a two's complement number, whatever its sign.
-        return left - quotient(left, value + 1, bounds).times(value + 1)
+    if opcode == "and" and value:
+        # Bits `low` to `high` of a two's complement number, whatever its sign.
+        low = value & -value
+        high = value + low
+        if not high & (high - 1):
+            upper = quotient(left, high, bounds).times(high)
+            return quotient(left, low, bounds).times(low) - upper
+    if opcode == "xor" and not value & (value + 1) and span.low >= 0 and span.high <= value:
+        return Form(value) - left
     if value and span.low >= 0:
         if opcode in ("udiv", "sdiv"):
             return quotient(left, value, bounds)
@@ -135,22 +141,32 @@ def _span(low: int, high: int, bits: int) -> Span | None:
 
 
 def quotient(form: Form, divisor: int, bounds: Bounds) -> Form:
-    """`floor(form / divisor)`: a form where it divides, else a symbol of its own.
+    """`floor(form / divisor)`: what divides is divided, the rest gets a symbol of its own.
 
     The same form and divisor give the same symbol, and what is left over is learned to lie in
     `[0, divisor)`: so `quotient * divisor + remainder` is the form again.
     """
-    if all(coefficient % divisor == 0 for _, coefficient in form.terms):
-        return Form(form.constant // divisor, tuple((s, c // divisor) for s, c in form.terms))
     here = bounds.interval(form)
     if here.low // divisor == here.high // divisor:
         return Form(here.low // divisor)
-    symbol = Symbol("opaque", (f"{form} / {divisor}", ""))
-    span = bounds.widest(form)
+    divided = Form(
+        form.constant // divisor, tuple((s, c // divisor) for s, c in form.terms if not c % divisor)
+    )
+    rest = Form(form.constant % divisor, tuple((s, c) for s, c in form.terms if c % divisor))
+    if not rest.terms:
+        return divided
+    symbol = Symbol("opaque", (f"{rest} / {divisor}", ""))
+    span = bounds.widest(rest)
     bounds.learn(symbol, Span(span.low // divisor, span.high // divisor))
-    remainder = form - Form.symbol(symbol).times(divisor)
+    remainder = rest - Form.symbol(symbol).times(divisor)
     bounds.learn_constraint(Constraint(remainder, Span(0, divisor - 1)))
-    return Form.symbol(symbol)
+    result = divided + Form.symbol(symbol)
+    if divided.terms:
+        whole = bounds.widest(form)
+        bounds.learn_constraint(
+            Constraint(result, Span(whole.low // divisor, whole.high // divisor))
+        )
+    return result
 
 
 def selection(name: str, spans: list[Span]) -> Span | None:

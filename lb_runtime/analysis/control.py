@@ -60,15 +60,15 @@ class ControlFlow:
         return sorted(inside, key=lambda loop: -len(loop.blocks))
 
     def guards(self, name: str) -> tuple[Edge, ...]:
-        """The conditional edges that were all taken, most recently, when a block runs."""
+        """The conditional edges that were all taken, most recently, before a block or its loop runs."""
         if name not in self._guards:
             above: tuple[Edge, ...] = ()
             if name != self.entry:
                 above = self.guards(self.immediate[name])
-                predecessors = self.predecessors[name]
-                # A back edge leaves a loop header's other ways in as they are: not a guard.
-                if len(predecessors) == 1:
-                    above += self.edge(predecessors[0], name)
+                # What was tested on the way into a loop stays as it was while the loop runs.
+                ways_in = [p for p in self.predecessors[name] if not self.dominates(name, p)]
+                if len(ways_in) == 1:
+                    above += self.edge(ways_in[0], name)
             self._guards[name] = above
         return self._guards[name]
 

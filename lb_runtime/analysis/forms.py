@@ -130,22 +130,29 @@ class Bounds:
         self._everywhere: list[Constraint] = []
         self._constraints: tuple[Constraint, ...] = ()
         self._narrowed: dict[Symbol, Span] = {}
-        self._wide: tuple[Constraint, ...] = ()
+        # Constraints on several symbols, each kept under its first one: here, and everywhere.
+        self._wide: dict[Symbol, list[Constraint]] = {}
+        self._wide_everywhere: dict[Symbol, list[Constraint]] = {}
         self._intervals: dict[Form, tuple[int, Span]] = {}
         self._open: set[Form] = set()
 
     def widest(self, form: Form) -> Span:
         """The span of a form wherever its symbols mean something, guards left out."""
-        return Bounds(self.grid, self._spans).interval(form)
+        outside = Bounds(self.grid, self._spans)
+        outside._everywhere = self._everywhere
+        outside._wide_everywhere = self._wide_everywhere
+        return outside.interval(form)
 
     def learn(self, symbol: Symbol, span: Span) -> None:
-        """Give a new symbol its span; a symbol that is known keeps the one that it has."""
-        self._spans.setdefault(symbol, span)
+        """Say that a symbol always lies in a span; what was known of it holds too."""
+        known = self._spans.get(symbol)
+        self._spans[symbol] = span if known is None else known.meet(span)
 
     def learn_constraint(self, constraint: Constraint) -> None:
         """Add a constraint that holds wherever its symbols mean something."""
         if constraint not in self._everywhere:
             self._everywhere.append(constraint)
+            _file(self._wide_everywhere, constraint)
 
     def knows(self, symbol: Symbol) -> bool:
         """Whether a symbol has been given its span."""
@@ -163,9 +170,12 @@ class Bounds:
             return self
         result = Bounds(self.grid, self._spans)
         result._everywhere = self._everywhere
+        result._wide_everywhere = self._wide_everywhere
         result._constraints = self._constraints + added
         # What a constraint says of a single symbol goes into the symbol's span.
-        result._wide = tuple(c for c in result._constraints if len(c.form.terms) > 1)
+        for constraint in result._constraints:
+            if len(constraint.form.terms) > 1:
+                _file(result._wide, constraint)
         result._narrowed = dict(self._narrowed)
         result.is_empty = self.is_empty
         pending = [*added, *self._everywhere]
@@ -189,10 +199,11 @@ class Bounds:
         known = self._intervals.get(form)
         if known is None or known[0] != len(self._everywhere):
             span = self._sum_of_terms(form)
-            for constraint in (*self._wide, *self._everywhere):
-                factor = _factor(form, constraint.form)
-                if factor is not None:
-                    span = span.meet(self._by_constraint(form, constraint, factor))
+            for symbol, _ in form.terms:
+                for filed in (self._wide, self._wide_everywhere):
+                    for constraint in filed.get(symbol, ()):
+                        for factor in _factors(form, constraint.form):
+                            span = span.meet(self._by_constraint(form, constraint, factor))
             known = self._intervals[form] = len(self._everywhere), span
         return known[1]
 
@@ -321,16 +332,19 @@ def _grown(low: int, high: int, coefficient: int, span: Span) -> tuple[int, int]
     return low + coefficient * span.high, high + coefficient * span.low
 
 
-def _factor(form: Form, base: Form) -> int | None:
-    """The whole factor by which `form` holds all terms of `base`, None where there is none."""
+def _file(filed: dict[Symbol, list[Constraint]], constraint: Constraint) -> None:
+    """Put a constraint under its first symbol; one without symbols says nothing."""
+    if constraint.form.terms:
+        filed.setdefault(constraint.form.terms[0][0], []).append(constraint)
+
+
+def _factors(form: Form, base: Form) -> Iterable[int]:
+    """The whole factors by which `base` can be taken out of `form` so that a term of it is gone."""
     coefficients = dict(form.terms)
-    factor: int | None = None
-    for symbol, basis in base.terms:
-        coefficient = coefficients.get(symbol, 0)
-        if not coefficient or coefficient % basis:
-            return None
-        if factor is None:
-            factor = coefficient // basis
-        elif factor != coefficient // basis:
-            return None
-    return factor
+    if any(symbol not in coefficients for symbol, _ in base.terms):
+        return ()
+    return {
+        coefficients[symbol] // basis
+        for symbol, basis in base.terms
+        if not coefficients[symbol] % basis
+    }

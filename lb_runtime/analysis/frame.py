@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lb_runtime.analysis import arithmetic, layout
+from lb_runtime.analysis import arithmetic, functions, layout, pointers, vectors
 from lb_runtime.analysis.control import ControlFlow, Edge, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
 from lb_runtime.analysis.guards import comparisons, constraints
 from lb_runtime.analysis.loops import LOOP_LIMIT, LoopFacts, loop_facts
 from lb_runtime.analysis.values import (
-    MAX_ADDRESSES,
     UNKNOWN_POINTER,
     WORK_GROUP_POINTER,
     Address,
-    Lanes,
     NDRangeFacts,
     Pointer,
     Value,
@@ -58,6 +56,9 @@ class Frame:
                 if instruction.name:
                     self.definitions[instruction.name] = instruction, block.name
         self._in_progress: set[str] = set()
+        # What is found out while a loop's facts are being found may be too weak, and is not kept.
+        self._finding = False
+        self._passing: dict[str, Value] = {}
         self._bounds: dict[str, Bounds] = {}
         self._loops: dict[str, LoopFacts | None] = {}
         self._frames: dict[str, Frame | None] = {}
@@ -78,6 +79,8 @@ class Frame:
                 if facts := self.loop(loop):
                     found.extend(facts.constraints)
             known = self._bounds[block] = self._base.refined(found)
+            if self._finding:
+                del self._bounds[block]
         return known
 
     def edge_bounds(self, source: str, target: str) -> Bounds:
@@ -139,8 +142,9 @@ class Frame:
 
     def _local(self, operand: ir.Operand) -> Value:
         name = operand.text
-        if name in self._values:
-            return self._values[name]
+        for kept in (self._values, self._passing):
+            if name in kept:
+                return kept[name]
         definition = self.definitions.get(name)
         if definition is None or name in self._in_progress:
             return self._opaque(name, operand.type)
@@ -151,7 +155,7 @@ class Frame:
             self._in_progress.discard(name)
         if value is None:
             value = self._opaque(name, operand.type)
-        self._values[name] = value
+        (self._passing if self._finding else self._values)[name] = value
         return value
 
     def _opaque(
@@ -180,7 +184,7 @@ class Frame:
                 return Form(0)
             return self._opaque(f"constant {text}", operand.type, type_span(bits))
         if (lanes := layout.vector(operand.type)) and layout.integer_bits(lanes[1]):
-            return self._constant_lanes(text, *lanes)
+            return vectors.constant(text, *lanes)
         space = layout.address_space(operand.type)
         if space >= 0:
             if text.startswith(("getelementptr", "addrspacecast", "bitcast")):
@@ -196,16 +200,6 @@ class Frame:
                 # Reading or writing through it is undefined; it is only ever compared.
                 return WORK_GROUP_POINTER
         return None
-
-    @staticmethod
-    def _constant_lanes(text: str, lanes: int, element: str) -> Lanes:
-        if text in ("zeroinitializer", "undef", "poison"):
-            return [Form(0)] * lanes
-        found = re.findall(rf"\b{element} (-?\d+|undef|poison)", text)
-        values: Lanes = [Form(int(n)) if n[-1].isdigit() else Form(0) for n in found]
-        if text.startswith("splat") and values:
-            return values * lanes
-        return values if len(values) == lanes else [None] * lanes
 
     def _anywhere(self, name: str) -> Form:
         """A byte offset of which nothing is known."""
@@ -234,11 +228,7 @@ class Frame:
         if opcode == "load" and layout.address_space(instruction.type) in (1, 2, 4):
             return UNKNOWN_POINTER
         if opcode == "extractelement":
-            lanes = self.value(operands[0])
-            index = self.form(operands[1])
-            if not isinstance(lanes, list) or index is None or index.terms:
-                return None
-            return lanes[index.constant] if 0 <= index.constant < len(lanes) else None
+            return vectors.lane(self.value(operands[0]), self.form(operands[1]))
         if layout.vector(instruction.type):
             return self._lanes(instruction, block)
         bits = layout.integer_bits(instruction.type)
@@ -285,68 +275,16 @@ class Frame:
 
     def _lanes(self, instruction: ir.Instruction, block: str) -> Value:
         """Vectors of integers, lane by lane."""
-        shape = layout.vector(instruction.type)
-        if shape is None or not (bits := layout.integer_bits(shape[1])):
+        if instruction.opcode not in vectors.FOLLOWED:
             return None
-        opcode = instruction.opcode
         operands = [self.value(operand) for operand in instruction.operands]
-        first = operands[0]
-        if not isinstance(first, list):
-            return None
-        if opcode == "insertelement":
-            index = operands[2]
-            if isinstance(index, Form) and not index.terms and index.constant < len(first):
-                lanes = list(first)
-                lanes[index.constant] = operands[1] if isinstance(operands[1], Form) else None
-                return lanes
-            return None
-        if opcode == "shufflevector" and isinstance(operands[1], list):
-            mask = self._constant_lanes(instruction.detail, shape[0], "i32")
-            joined = first + operands[1]
-            return [joined[m.constant] if m is not None else None for m in mask]
-        if opcode in ("add", "sub", "mul", "shl") and isinstance(operands[1], list):
-            result: Lanes = []
-            for one, other in zip(first, operands[1]):
-                lane: arithmetic.Result = None
-                if one is not None and other is not None:
-                    lane = arithmetic.binary(opcode, one, other, bits, self.bounds(block))
-                result.append(lane if isinstance(lane, Form) else None)
-            return result
-        if opcode in ("sext", "zext", "trunc"):
-            narrow = layout.vector(instruction.operands[0].type)
-            bounds = self.bounds(block)
-            whole = type_span(min(bits, layout.integer_bits(narrow[1]) if narrow else bits))
-            if opcode == "zext":
-                whole = Span(0, whole.high)
-            kept: Lanes = []
-            for lane in first:
-                fits = lane is not None and bounds.interval(lane).meet(whole) == bounds.interval(
-                    lane
-                )
-                kept.append(lane if fits else None)
-            return kept
-        return None
-
-    def _resized_lanes(
-        self, instruction: ir.Instruction, lanes: Lanes, bits: int, block: str
-    ) -> Lanes:
-        shape = layout.vector(instruction.operands[0].type)
-        narrow = layout.integer_bits(shape[1]) if shape else 0
-        resized: Lanes = []
-        for lane in lanes:
-            result: arithmetic.Result = None
-            if lane is not None and narrow > 1:
-                result = arithmetic.resized(
-                    instruction.opcode, lane, narrow, bits, self.bounds(block), is_nneg=False
-                )
-            resized.append(result if isinstance(result, Form) else None)
-        return resized
+        return vectors.lanes(instruction, operands, self.bounds(block))
 
     def _select(self, instruction: ir.Instruction, block: str) -> Value:
         condition, first, second = instruction.operands
         values = self.value(first), self.value(second)
         if layout.address_space(instruction.type) >= 0:
-            return self._either([v for v in values if isinstance(v, tuple)], len(values))
+            return pointers.either([v for v in values if isinstance(v, tuple)], len(values))
         bits = layout.integer_bits(instruction.type)
         one, other = values
         if not bits or not isinstance(one, Form) or not isinstance(other, Form):
@@ -364,14 +302,6 @@ class Frame:
         kind = _choice_kind([one, other])
         return self._opaque(instruction.name, instruction.type, spans[0].hull(spans[-1]), kind)
 
-    @staticmethod
-    def _either(pointers: list[Pointer], expected: int) -> Value:
-        """A pointer that is one of several."""
-        merged = tuple(dict.fromkeys(address for pointer in pointers for address in pointer))
-        if len(pointers) < expected or len(merged) > MAX_ADDRESSES:
-            return UNKNOWN_POINTER
-        return merged
-
     def _element_pointer(self, instruction: ir.Instruction, block: str) -> Value:
         base, *indices = instruction.operands
         pointer = self.pointer(base)
@@ -383,29 +313,8 @@ class Frame:
 
     def _offset(self, instruction: ir.Instruction, indices: Sequence[ir.Operand]) -> Form | None:
         """The byte offset that a getelementptr adds, None where it is not known."""
-        type_text = instruction.detail
-        structs = self.module.structs
-        total = Form(0)
-        try:
-            for number, operand in enumerate(indices):
-                index = self.form(operand)
-                if index is None:
-                    return None
-                if number and layout.is_struct(type_text):
-                    if index.terms:
-                        return None
-                    type_text, inside = layout.member(type_text, index.constant, structs)
-                    total = total.plus(inside)
-                    continue
-                if number:
-                    inner = layout.element(type_text)
-                    if inner is None:
-                        return None
-                    type_text = inner
-                total += index.times(layout.size_bytes(type_text, structs))
-        except layout.UnknownLayoutError:
-            return None
-        return total
+        forms = [self.form(operand) for operand in indices]
+        return pointers.offset(instruction.detail, forms, self.module.structs)
 
     # Loops
 
@@ -413,7 +322,10 @@ class Frame:
         """The counters of a loop, None while they are being found."""
         if loop.header not in self._loops:
             self._loops[loop.header] = None
+            outer = self._finding, self._passing
+            self._finding, self._passing = True, {}
             self._loops[loop.header] = loop_facts(self, loop)
+            self._finding, self._passing = outer
         return self._loops[loop.header]
 
     def _phi(self, instruction: ir.Instruction, block: str) -> Value:
@@ -427,8 +339,8 @@ class Frame:
             if layout.address_space(instruction.type) >= 0:
                 return self._pointer_phi(instruction, loop, facts)
         if layout.address_space(instruction.type) >= 0:
-            pointers = [self.pointer(operand) for operand in instruction.operands]
-            return self._either(pointers, len(pointers))
+            found = [self.pointer(operand) for operand in instruction.operands]
+            return pointers.either(found, len(found))
         if not layout.integer_bits(instruction.type):
             return None
         hull: Span | None = None
@@ -454,7 +366,7 @@ class Frame:
         """A pointer that a loop moves on by a constant number of bytes."""
         starts = [o for o, b in zip(phi.operands, phi.blocks) if b not in loop.blocks]
         nexts = {o.text for o, b in zip(phi.operands, phi.blocks) if b in loop.blocks}
-        start = self._either([self.pointer(operand) for operand in starts], len(starts))
+        start = pointers.either([self.pointer(operand) for operand in starts], len(starts))
         if not isinstance(start, tuple) or facts is None:
             return None
         offset: Form | None = None
@@ -467,23 +379,11 @@ class Frame:
         elif nexts == {phi.name}:
             offset = Form(0)
         if offset is None:
-            if not self._stays_inside(phi.name, nexts):
+            if not pointers.stays_inside(self.definitions, phi.name, nexts):
                 return UNKNOWN_POINTER
             anywhere = self._anywhere(phi.name)
             return tuple(dict.fromkeys(Address(a.base, a.parameter, anywhere) for a in start))
         return tuple(Address(a.base, a.parameter, a.offset + offset) for a in start)
-
-    def _stays_inside(self, phi_name: str, nexts: set[str]) -> bool:
-        """Whether all next values of a pointer are reached from it by getelementptr alone."""
-        for name in nexts:
-            seen: set[str] = set()
-            while name != phi_name:
-                definition = self.definitions.get(name)
-                if definition is None or definition[0].opcode != "getelementptr" or name in seen:
-                    return False
-                seen.add(name)
-                name = definition[0].operands[0].text
-        return True
 
     # Calls
 
@@ -496,36 +396,15 @@ class Frame:
         name = builtin_name(instruction.detail)
         if name.startswith("get_"):
             return self._identity(name, instruction)
-        if not _COMPUTED.match(name):
+        if not functions.FOLLOWED.match(name):
             return None
         forms = [form for o in instruction.operands if (form := self.form(o)) is not None]
         if not forms or len(forms) != len(instruction.operands):
             return None
-        result = self._computed(instruction, name, forms, bits, block)
+        result = functions.result(instruction.detail, name, forms, bits, self.bounds(block))
         if isinstance(result, Span):
             return self._opaque(instruction.name, instruction.type, result, _choice_kind(forms))
         return result
-
-    def _computed(
-        self, instruction: ir.Instruction, name: str, forms: list[Form], bits: int, block: str
-    ) -> arithmetic.Result:
-        """Integer built-ins that are used to compute indices."""
-        bounds = self.bounds(block)
-        if name in ("mul24", "mad24"):
-            if not all(arithmetic.fits(bounds.interval(form), 24) for form in forms[:2]):
-                return None
-            product = arithmetic.binary("mul", forms[0], forms[1], bits, bounds)
-            if name == "mul24" or not isinstance(product, Form):
-                return product if name == "mul24" else None
-            return arithmetic.checked(product + forms[2], bits, bounds)
-        spans = [bounds.interval(form) for form in forms]
-        operation = re.sub(r"^llvm\.[su]?(min|max|abs)\..*$", r"\1", name)
-        is_unsigned = name.startswith("llvm.u") or instruction.detail.endswith(_UNSIGNED_SUFFIXES)
-        # Unsigned operands that are not negative read the same as signed ones.
-        if is_unsigned and any(span.low < 0 for span in spans):
-            return None
-        span = arithmetic.selection(operation, spans)
-        return span if span is not None and arithmetic.fits(span, bits) else None
 
     def _identity(self, name: str, instruction: ir.Instruction) -> Value:
         """Work-item built-ins, as the whole launch answers them."""
@@ -564,6 +443,8 @@ class Frame:
                     self.dimensions,
                     f"{self.path}/{key}",
                 )
+            if self._finding:
+                return frame
             self._frames[key] = frame
         return self._frames[key]
 
@@ -579,7 +460,7 @@ class Frame:
         if len(values) == 1:
             return values[0]
         if values and all(isinstance(value, tuple) for value in values):
-            return self._either([v for v in values if isinstance(v, tuple)], len(values))
+            return pointers.either([v for v in values if isinstance(v, tuple)], len(values))
         return None
 
 
@@ -591,7 +472,3 @@ def _choice_kind(forms: Sequence[Form]) -> str:
 _ARITHMETIC = frozenset(
     "add sub mul shl udiv sdiv urem srem lshr ashr and or xor sext zext trunc".split()
 )
-_COMPUTED = re.compile(r"^(?:mul24|mad24|min|max|clamp|abs|llvm\.[su]?(?:min|max|abs)\..*)$")
-
-_UNSIGNED_SUFFIXES = ("h", "t", "j", "m")
-"""How the mangled name of a built-in on unsigned integers ends (Itanium C++ ABI, section 5.1.5)."""

@@ -74,8 +74,8 @@ def constraints(
 ) -> list[Constraint]:
     """What a true comparison of two integers of `bits` says of their forms.
 
-    Forms are signed; an unsigned comparison says something only where the greater side is known not
-    to be negative in `bounds`.
+    Forms are signed; an unsigned comparison says something only where `bounds` knows the greater side
+    not to be negative, or the smaller side to be negative.
     """
     limit = 1 << bits
     if predicate in ("sgt", "sge", "ugt", "uge"):
@@ -91,6 +91,13 @@ def constraints(
         # As a signed number, what is below a non-negative one is not negative either.
         highest = -1 if predicate == "ult" else 0
         return [Constraint(difference, Span(-limit, highest)), Constraint(left, Span(0, limit))]
+    if predicate in ("ult", "ule") and bounds.interval(left).high < 0:
+        # As an unsigned number, what is above a negative one is negative too.
+        least = bounds.interval(left).low + int(predicate == "ult")
+        return [
+            Constraint(difference, Span(-limit, -int(predicate == "ult"))),
+            Constraint(right, Span(least, -1)),
+        ]
     if predicate == "ne" and not right.terms:
         span = bounds.interval(left)
         if span.low == right.constant:

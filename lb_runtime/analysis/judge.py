@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise, permutations
+from typing import NamedTuple
 
 from lb_runtime.analysis.accesses import Access, arguments_written, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
@@ -105,38 +106,57 @@ def _judge_dimension(
     return Splittable(dimension, slices, devices, tuple(verdicts))
 
 
+class _Exact(NamedTuple):
+    """An access whose bytes follow from ids and counts, with what `_conflict` asks of each pair.
+
+    `step` is by how many bytes its address moves on from one work-group to the next.
+    """
+
+    low: int
+    high: int
+    step: int
+    has_choice: bool
+    access: Access
+
+
 def _conflict(
     parts: Sequence[tuple[Access, ...]], name: str, dimension: int, grid: Grid
 ) -> Reason | None:
     """An access that is shown to meet another part's write at the same bytes."""
-    for one, other in permutations(parts, 2):
-        for write in (access for access in one if access.is_write):
-            for access in other:
-                if not (write.is_exact and access.is_exact and _overlap(write, access)):
-                    continue
-                # Equal addresses that move on with the group: each work-item meets only itself.
-                own = write.form == access.form and write.form.group_step(dimension, grid)
-                if own:
-                    continue
-                if not access.is_write and not write.form.has_choice:
-                    detail = f"{name} is read here and written in line {write.line}"
-                    return Reason("crosses-parts", detail, access.line)
-                if not access.is_write:
-                    continue
-                fixed = not (
-                    write.form.has_choice
-                    or access.form.has_choice
-                    or write.form.group_step(dimension, grid)
-                    or access.form.group_step(dimension, grid)
-                )
-                same_value = write.written_value and write.written_value == access.written_value
-                if fixed and not same_value:
-                    return Reason("same-location", f"{name} is written", access.line)
+    exact = [
+        [
+            _Exact(*a.span, a.form.group_step(dimension, grid), a.form.has_choice, a)
+            for a in accesses
+            if a.is_exact
+        ]
+        for accesses in parts
+    ]
+    for one, other in permutations(exact, 2):
+        for write in (each for each in one if each.access.is_write):
+            for met in other:
+                if met.low <= write.high and write.low <= met.high:
+                    reason = _shown(write, met, name)
+                    if reason:
+                        return reason
     return None
 
 
-def _overlap(one: Access, other: Access) -> bool:
-    return max(one.span.low, other.span.low) <= min(one.span.high, other.span.high)
+def _shown(write: _Exact, met: _Exact, name: str) -> Reason | None:
+    """Why a write and another part's access that may meet it are no split's way to work, if they are."""
+    if write.step and write.step == met.step and write.access.form == met.access.form:
+        # Equal addresses that move on with the group: each work-item meets only itself.
+        return None
+    if not met.access.is_write:
+        if write.has_choice:
+            return None
+        detail = f"{name} is read here and written in line {write.access.line}"
+        return Reason("crosses-parts", detail, met.access.line)
+    if write.step or met.step or write.has_choice or met.has_choice:
+        return None
+    value = write.access.written_value
+    if value and value == met.access.written_value:
+        return None
+    return Reason("same-location", f"{name} is written", met.access.line)
 
 
 def _merge(
@@ -182,4 +202,6 @@ def written_arguments(kernel: KernelFacts, launch: Launch) -> tuple[bool, ...]:
         if not found.reason:
             written = set(arguments_written(found.accesses))
             return tuple(index in written for index in range(len(kernel.parameters)))
+    if any(reason.code == "device-text" for reason in kernel.reasons):
+        return tuple(not parameter.llvm_type.endswith("(2)") for parameter in kernel.parameters)
     return tuple(not parameter.is_read_only for parameter in kernel.parameters)

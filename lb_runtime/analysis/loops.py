@@ -109,7 +109,7 @@ class _Finder:
         gaps = self._gaps(before)
         last = min((_last_iteration(gap, before) for gap in gaps), default=LOOP_LIMIT)
         before.learn(self._iteration, Span(0, last))
-        constraints = [c for gap in gaps if (c := self._next_in_range(gap, before))]
+        constraints = [self._in_range(gap, before) for gap in gaps]
         constraints.extend(self._one_sided(before))
         return LoopFacts(self._inductions, self._iteration, tuple(constraints))
 
@@ -129,11 +129,9 @@ class _Finder:
             return None
         name = nexts.pop()
         definition = self._scope.definitions.get(name)
-        start = self._scope.form(starts[0])
-        if definition is None or start is None:
-            return None
-        step = self._step(definition[0], phi.name)
-        if step is None:
+        step = self._step(definition[0], phi.name) if definition else None
+        start = self._scope.form(starts[0]) if step is not None else None
+        if definition is None or step is None or start is None:
             return None
         bits = layout.integer_bits(phi.type)
         return Induction(start, step, name, bits, definition[0].flags & {"nsw", "nuw"})
@@ -216,6 +214,9 @@ class _Finder:
         induction, first, cast = counter
         if not induction.step:
             return None
+        if predicate == "eq":
+            # Only the first value can equal the limit: the next one differs from it.
+            return _Gap(induction, first, first, 0)
         towards = "lt" if induction.step > 0 else "gt"
         spans = before.interval(induction.start), before.interval(first), before.interval(limit)
         is_unsigned = predicate[0] == "u" or cast == "zext"
@@ -242,23 +243,27 @@ class _Finder:
         limit = spans[2]
         if not fits_view(limit, induction.bits, is_unsigned):
             return False
-        if ahead.low >= 0 and (abs(step) == 1 or (ahead.low == ahead.high and not ahead.low % step)):
+        if ahead.low >= 0 and (
+            abs(step) == 1 or (ahead.low == ahead.high and not ahead.low % step)
+        ):
             return True
         promised = "nsw" in induction.flags or (
             "nuw" in induction.flags and step > 0 and min(span.low for span in spans) >= 0
         )
         return abs(step) == 1 and promised and not is_unsigned
 
-    def _next_in_range(self, gap: _Gap, before: Bounds) -> Constraint | None:
-        """Where the next value is compared, the counter itself is in range or at its start."""
+    def _in_range(self, gap: _Gap, before: Bounds) -> Constraint:
+        """A counter is at its start, or a step further than a value that the comparison let through.
+
+        Where the next value is compared, the counter itself was let through.
+        """
         induction, first, limit, excluded = gap
-        if first == induction.start:
-            return None
         start, end = before.interval(induction.start), before.interval(limit)
+        further = induction.step if first == induction.start else 0
         if induction.step > 0:
-            span = Span(start.low, max(start.high, end.high - excluded))
+            span = Span(start.low, max(start.high, end.high - excluded + further))
         else:
-            span = Span(min(start.low, end.low + excluded), start.high)
+            span = Span(min(start.low, end.low + excluded + further), start.high)
         return Constraint(self._counter_form(induction), span)
 
     def _one_sided(self, before: Bounds) -> list[Constraint]:
@@ -301,6 +306,4 @@ def _stops(
         past = limit.high - excluded + induction.step
     else:
         past = limit.low + excluded + induction.step
-    return all(
-        fits_view(span, induction.bits, is_unsigned) for span in (first, Span(past, past))
-    )
+    return all(fits_view(span, induction.bits, is_unsigned) for span in (first, Span(past, past)))

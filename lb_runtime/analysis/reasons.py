@@ -10,6 +10,7 @@ from dataclasses import dataclass
 REASONS: dict[str, str] = {
     "aliased": "two arguments share memory that the kernel writes; give each its own buffer",
     "async-copy": "an asynchronous copy touches global memory; copy with a loop to have it split",
+    "built-ins": "work-item built-ins cannot be kept true inside a part of this program",
     "crosses-parts": "one part would read what another writes; the kernel relies on a single device",
     "device-enqueue": "the kernel enqueues kernels of its own, which only one device can do",
     "device-text": "the source asks the compiler which device it is for, so parts could differ",
@@ -22,7 +23,6 @@ REASONS: dict[str, str] = {
     "pipe": "pipes connect work-items through one device",
     "printf": "printed lines would come from two devices in another order",
     "program-variable": "a program-scope variable in global memory lives on one device only",
-    "redefined-builtin": "the source redefines a work-item built-in, which parts must answer themselves",
     "same-location": "several work-groups write different values to one place",
     "unknown-call": "a function without a body is given a global pointer; nothing is known of it",
     "unknown-pointer": "a global pointer that is computed or loaded may point into any buffer",

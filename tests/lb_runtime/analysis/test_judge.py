@@ -1,0 +1,301 @@
+"""Which launches are split, along which dimension, how each buffer merges, and why others are declined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from slice_oracle import codes, merges, verdict_of
+
+from lb_runtime.analysis.facts import kernel_facts
+from lb_runtime.analysis.judge import judge, written_arguments
+from lb_runtime.analysis.reasons import REASONS
+from lb_runtime.analysis.verdict import Interval, Merge, Splittable
+from lb_runtime.arguments import HostValue
+from lb_runtime.launch import BufferArgument, Launch, LocalArgument, NDRange, ScalarArgument
+from predictor.frontend import compile_source
+
+N = 64
+X = np.zeros(4 * N, np.int32)
+Y = np.zeros(4 * N, np.int32)
+CL2 = ("-cl-std=CL2.0",)
+RANGE, DIFFERENCE, NONE = Merge.RANGE, Merge.DIFFERENCE, Merge.NONE
+
+
+def kernel(body: str, parameters: str = "global int *x, global int *y, int n") -> str:
+    return f"kernel void k({parameters}) {{ int i = get_global_id(0); {body} }}"
+
+
+def split(source: str, values: Sequence[HostValue], **how: object) -> Splittable:
+    verdict = verdict_of(source, values, (N,), (8,), **how)  # type: ignore[arg-type]  # passed on
+    assert isinstance(verdict, Splittable), verdict
+    return verdict
+
+
+def declined(
+    source: str, *values: HostValue, options: tuple[str, ...] = (), local: int = 8
+) -> list[str]:
+    return codes(verdict_of(source, values, (N,), (local,), options=options))
+
+
+SPLIT = {
+    "an element for each item": ("y[i] = x[i];", RANGE),
+    "elements in reverse": ("y[n - 1 - i] = x[i];", RANGE),
+    "every third element": ("y[i * 3 + 1] = x[i];", RANGE),
+    "elements behind a guard": ("if (i > 3 && i < n - 5) y[i] = x[i - 1];", RANGE),
+    "its own element in place": ("y[i] = y[i] * 2 + x[i];", RANGE),
+    "a block of elements in a loop": ("for (int j = 0; j < 4; j++) y[i * 4 + j] = x[j];", RANGE),
+    "a block by a moving pointer": (
+        "global int *p = y + i * 4; for (int j = 0; j < 4; j++) *p++ = j;",
+        RANGE,
+    ),
+    "vectors": ("vstore4(vload4(i, x), i, y);", RANGE),
+    "one element for each group": ("if (get_local_id(0) == 0) y[get_group_id(0)] = x[i];", RANGE),
+    "rows by division and remainder": ("y[i / 8 * 8 + 7 - i % 8] = x[i];", RANGE),
+    "data where data says": ("y[x[i]] = i;", DIFFERENCE),
+    "rows with the range's stride": ("for (int j = i; j < n; j += 8) y[j] = x[j];", DIFFERENCE),
+    "one value by many items": ("if (x[i] > 5) y[0] = 1;", DIFFERENCE),
+    "digits put together again": ("y[(i & 56) + 7 - i % 8] = x[i / 8 % 8];", RANGE),
+    "columns": ("y[i % 8 * 8 + i / 8] = x[i];", DIFFERENCE),
+}
+
+
+@pytest.mark.parametrize("what", SPLIT)
+def test_a_kernel_that_writes_this_is_split(what: str) -> None:
+    body, merge = SPLIT[what]
+    assert merges(split(kernel(body), (X, Y, N)))["y"] is merge
+
+
+def test_a_part_needs_what_it_reads_and_the_bytes_that_it_may_leave_unwritten() -> None:
+    verdict = split(kernel("if (x[i]) y[i] = x[i + 2];"), (X, Y, N), shares=(0.5, 0.5))
+    x, y = verdict.arguments[:2]
+    assert [f.needs for f in x.footprints] == [Interval(0, 136), Interval(128, 264)]
+    assert [f.leaves for f in x.footprints] == [Interval(0, 0)] * 2
+    assert [f.needs for f in y.footprints] == [Interval(0, 128), Interval(128, 256)]
+    assert [f.leaves for f in y.footprints] == [Interval(0, 128), Interval(128, 256)]
+
+
+def test_a_buffer_merged_by_difference_is_needed_whole() -> None:
+    verdict = split(kernel("y[x[i]] = i;"), (X, Y, N))
+    assert [f.needs for f in verdict.arguments[1].footprints] == [Interval(0, Y.nbytes)] * 2
+
+
+@pytest.mark.parametrize(
+    ("index", "dimension"),
+    [("r * w + c", 1), ("c * h + r", 0), ("(h - 1 - r) * w + c", 1)],
+)
+def test_the_dimension_is_the_one_whose_parts_lie_apart(index: str, dimension: int) -> None:
+    source = (
+        "kernel void k(global int *y, int w, int h) "
+        f"{{ int c = get_global_id(0), r = get_global_id(1); y[{index}] = r; }}"
+    )
+    verdict = verdict_of(source, (Y, 16, 16), (16, 16), (4, 4))
+    assert isinstance(verdict, Splittable)
+    assert verdict.dimension == dimension
+    assert merges(verdict)["y"] is RANGE
+
+
+def test_three_dimensions_are_cut_along_the_slowest() -> None:
+    source = (
+        "kernel void k(global int *y, int w, int h) { int a = get_global_id(0),"
+        " b = get_global_id(1), c = get_global_id(2); y[(c * h + b) * w + a] = a; }"
+    )
+    verdict = verdict_of(source, (Y, 4, 8), (4, 8, 8), (2, 2, 2))
+    assert isinstance(verdict, Splittable)
+    assert (verdict.dimension, merges(verdict)["y"]) == (2, RANGE)
+
+
+def test_a_share_of_nothing_leaves_one_part() -> None:
+    verdict = split(kernel("y[i] = x[i];"), (X, Y, N), shares=(0.0, 1.0))
+    assert verdict.devices == (1,)
+    assert len(verdict.slices) == 1
+
+
+def test_more_than_two_parts_are_judged_as_two_are() -> None:
+    verdict = split(kernel("y[i] = x[i];"), (X, Y, N), shares=(0.25, 0.5, 0.25))
+    leaves = [footprint.leaves for footprint in verdict.arguments[1].footprints]
+    assert leaves == [Interval(0, 64), Interval(64, 192), Interval(192, 256)]
+
+
+def test_a_user_offset_moves_the_ranges() -> None:
+    verdict = verdict_of(
+        kernel("y[i] = x[i - 3];"), (X, Y, N), (N,), (8,), offset=(3,), shares=(0.5, 0.5)
+    )
+    assert isinstance(verdict, Splittable)
+    assert verdict.arguments[1].footprints[0].leaves == Interval(12, 140)
+
+
+def test_local_memory_and_barriers_do_not_stand_in_the_way() -> None:
+    source = (
+        "kernel void k(global int *x, global int *y, local int *t) { int l = get_local_id(0);"
+        " t[l] = x[get_global_id(0)]; barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
+        " local int sum; if (l == 0) sum = 0; barrier(CLK_LOCAL_MEM_FENCE); atomic_add(&sum, t[7 - l]);"
+        " barrier(CLK_LOCAL_MEM_FENCE); y[get_global_id(0)] = sum; }"
+    )
+    assert merges(split(source, (X, Y, LocalArgument(32)))) == {"x": NONE, "y": RANGE, "t": None}
+
+
+def test_helpers_that_are_not_inlined_are_followed() -> None:
+    source = (
+        "global int *__attribute__((noinline)) at(global int *p, int i) { return p + i; }"
+        "int __attribute__((noinline)) item(void) { return get_global_id(0); }"
+        "void __attribute__((noinline)) put(global int *p, int v) { *p = v; }"
+        "kernel void k(global int *x, global int *y) { put(at(y, item()), *at(x, item() * 2)); }"
+    )
+    assert merges(split(source, (X, Y))) == {"x": NONE, "y": RANGE}
+
+
+def test_a_pointer_that_is_one_of_two_buffers_counts_for_both() -> None:
+    source = kernel("global int *p = n & 1 ? x : y; p[i] = n;")
+    assert merges(split(source, (X, Y, N))) == {"x": RANGE, "y": RANGE, "n": None}
+
+
+def test_one_memory_given_twice_is_split_where_it_is_only_read() -> None:
+    source = kernel("y[i] = a[i] + b[63 - i];", "global int *a, global int *b, global int *y")
+    assert merges(split(source, (X, X, Y)))["y"] is RANGE
+
+
+DECLINED = {
+    "async-copy": [
+        kernel("local int t[8]; wait_group_events(0, 0); event_t e = async_work_group_copy(t, x, 8, 0);")
+    ],
+    "crosses-parts": [
+        kernel("if (i > 0 && i < n - 1) x[i] = x[i - 1] + x[i + 1]; y[i] = 0;"),
+        kernel("y[i] = y[max(i - 1, 0)] + y[min(i + 1, n - 1)];"),
+        kernel("y[i] = (i > 0 ? y[i - 1] : 0) + x[i];"),
+        kernel("y[0]++;"),
+        kernel("y[i] = x[i]; barrier(CLK_GLOBAL_MEM_FENCE); x[i] = y[n - 1 - i];"),
+    ],
+    "device-text": [
+        "#ifdef __POCL__\n#define D 1\n#else\n#define D 2\n#endif\n" + kernel("y[i] = x[i] + D;")
+    ],
+    "global-atomic": [
+        kernel("atomic_inc(y);"),
+        kernel("y[i] = atomic_add(x, i);"),
+        "#pragma OPENCL EXTENSION cl_khr_global_int32_base_atomics : enable\n" + kernel("atom_inc(y);"),
+    ],
+    "global-fence": [kernel("y[i] = 1; mem_fence(CLK_GLOBAL_MEM_FENCE); y[i] = x[i];")],
+    "printf": [kernel('y[i] = x[i]; if (i == 3) printf("%d", n);')],
+    "same-location": [
+        kernel("y[0] = i;"),
+        kernel("y[get_local_id(0)] = x[i];"),
+        kernel("if (x[i]) y[3] = 1; else y[3] = 2;"),
+    ],
+    "unknown-call": [
+        "void other(global int *p);\n" + kernel("other(y + i);"),
+    ],
+    "unknown-pointer": [
+        kernel("*(global int *)((ulong)y + 4 * i) = 1;"),
+        "typedef union { global int *g; private int *p; } U;" + kernel("U u; u.g = y; u.p[i] = n;"),
+        kernel("*(private int *)((ulong)y + 4 * i) = 1;"),
+        "kernel void k(global int *x, global int *y, int n) { int i = get_global_id(0);"
+        " global int *t[2] = {x, y}; t[x[i] & 1][i] = 1; }",
+    ],
+    "volatile": [
+        kernel("x[i] = y[i];", "global int *x, volatile global int *y, int n"),
+        "typedef struct { int a[8]; } S;"
+        "kernel void k(global S *x, volatile global S *y, int n) { x[get_global_id(0)] = y[n]; }",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "source"), [(code, source) for code, sources in DECLINED.items() for source in sources]
+)
+def test_a_kernel_that_needs_one_device_is_declined(code: str, source: str) -> None:
+    assert code in declined(source, X, Y, N)
+
+
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("global-atomic", "kernel void k(global atomic_int *y) { atomic_fetch_add(y, 1); }"),
+        ("program-variable", "global int c; kernel void k(global int *y) { y[get_global_id(0)] = c; }"),
+        (
+            "program-variable",
+            "global int c; void __attribute__((noinline)) f(void) { c = 1; }"
+            "kernel void k(global int *y) { y[get_global_id(0)] = 1; f(); }",
+        ),
+        (
+            "unknown-pointer",
+            "struct S { struct S *next; int v; };"
+            "kernel void k(global struct S *y) { y[get_global_id(0)].v = y->next->v; }",
+        ),
+        (
+            "unknown-pointer",
+            "kernel void k(global int *y) { int *g = y; ((private int *)g)[get_global_id(0)] = 3; }",
+        ),
+        ("pipe", "kernel void k(read_only pipe int y) { int v; read_pipe(y, &v); }"),
+    ],
+)  # fmt: skip
+def test_what_opencl_2_adds_is_declined_where_it_needs_one_device(code: str, source: str) -> None:
+    module = compile_source(source, CL2)
+    facts = kernel_facts(module, source, CL2)
+    launch = Launch("k", NDRange.of((N,), (8,)), (BufferArgument(1024, 0),))
+    assert code in codes(judge(facts, launch, (0.5, 0.5)))
+
+
+def test_generic_pointers_are_followed() -> None:
+    source = (
+        "int __attribute__((noinline)) f(int *p) { return *p; }"
+        "kernel void k(global int *x, global int *y) { int i = get_global_id(0), t = i;"
+        " y[i] = f(x + i) + f(&t); }"
+    )
+    assert merges(split(source, (X, Y), options=CL2)) == {"x": NONE, "y": RANGE}
+
+
+def test_images_are_declined() -> None:
+    source = (
+        "kernel void k(read_only image2d_t m, global int *y) "
+        "{ y[get_global_id(0)] = read_imagei(m, (int2)(0, 0)).x; }"
+    )
+    facts = kernel_facts(compile_source(source), source)
+    launch = Launch(
+        "k", NDRange.of((N,), (8,)), (ScalarArgument(None), BufferArgument(Y.nbytes, 1))
+    )
+    assert "image" in codes(judge(facts, launch, (0.5, 0.5)))
+
+
+def test_one_memory_given_twice_and_written_is_declined() -> None:
+    assert declined(kernel("y[i] = x[i];"), X, X, N) == ["aliased"]
+    cast = "((global int *)x)[i] = y[i] + 1;"
+    parameters = "global const int *x, global const int *y, int n"
+    assert declined(kernel(cast, parameters), X, X, N) == ["aliased"]
+
+
+def test_a_single_group_is_declined() -> None:
+    assert declined(kernel("y[i] = x[i];"), X, Y, N, local=N) == ["one-group"]
+
+
+def test_every_code_of_a_declined_launch_has_a_text() -> None:
+    assert set(DECLINED) <= set(REASONS)
+
+
+def test_sizes_beyond_any_device_are_judged_by_value() -> None:
+    source = "kernel void k(global char *y) { y[get_global_id(0)] = 1; }"
+    facts = kernel_facts(compile_source(source), source)
+    items = 1 << 36
+    launch = Launch("k", NDRange.of((items,), (256,)), (BufferArgument(items, 0),))
+    verdict = judge(facts, launch, (0.5, 0.5))
+    assert merges(verdict)["y"] is RANGE
+    narrow = source.replace("get_global_id(0)", "(int)get_global_id(0)")
+    facts = kernel_facts(compile_source(narrow), narrow)
+    assert merges(judge(facts, launch, (0.5, 0.5)))["y"] is DIFFERENCE
+
+
+def test_the_arguments_that_a_kernel_writes_are_told() -> None:
+    def written(source: str) -> tuple[bool, ...]:
+        facts = kernel_facts(compile_source(source), source)
+        arguments = (BufferArgument(1024, 0), BufferArgument(1024, 1), ScalarArgument(np.int32(N)))
+        return written_arguments(facts, Launch("k", NDRange.of((N,), (8,)), arguments))
+
+    assert written(kernel("y[i] = x[i];")) == (False, True, False)
+    assert written(kernel("atomic_inc(y); y[i] = x[i];")) == (False, True, True)
+    parameters = "global const int *x, global const int *y, int n"
+    cast = kernel("((volatile global int *)y)[i] = x[i];", parameters)
+    assert written(cast) == (False, True, True)
+    hidden = "#ifdef __POCL__\n#define D x[0] = 1;\n#else\n#define D\n#endif\n" + kernel(
+        "D y[i] = x[i];"
+    )
+    assert written(hidden) == (True, True, True)
