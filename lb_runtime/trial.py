@@ -41,7 +41,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialResult:
-    """What was decided, how each repetition went, how each device did alone, and the verification."""
+    """What was decided, how each repetition went, how each device did alone, and the verification.
+
+    `verification` is None where none was asked for, and for a launch that was not split: it ran as the
+    user's own, and there is nothing to hold it against.
+    """
 
     trial: Trial
     devices: tuple[OpenDevice, ...]
@@ -110,7 +114,7 @@ def run_trial(
             alone[device].append(once(plan))
         executions.append(once(decision.plan))
     verification = None
-    if trial.wants_verification:
+    if trial.wants_verification and decision.is_split:
         if alone_plans:
             executions[-1] = once(decision.plan)
         verification = _verify(decision, executions[-1], originals, values, once, kernel)

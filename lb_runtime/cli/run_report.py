@@ -53,7 +53,7 @@ def show(result: TrialResult, path: Path) -> None:
         f"{repeated}"
     )
     _show_comparison(result)
-    if result.verification:
+    if result.trial.wants_verification:
         click.echo(f"verified   {_verified(result)}")
 
 
@@ -107,7 +107,7 @@ def _show_comparison(result: TrialResult) -> None:
 def _verified(result: TrialResult) -> str:
     verification = result.verification
     if verification is None:
-        return "not asked for"
+        return "identical: one device ran the whole launch, nothing was split"
     if verification.mismatch is None:
         return verification.text
     name = result.trial.kernel.facts.parameters[verification.mismatch.argument].name
@@ -165,7 +165,7 @@ def as_json(result: TrialResult) -> dict[str, Any]:
             "model": decision.prediction.seconds if decision.prediction else 0.0,
         },
     }
-    if result.verification:
-        shown["verified"] = result.verification.ok
+    if result.trial.wants_verification:
+        shown["verified"] = result.verification is None or result.verification.ok
         shown["verification"] = _verified(result)
     return shown

@@ -36,9 +36,7 @@ def test_run_splits_at_a_given_share(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(("share", "role"), [("cpu", "CPU"), ("gpu", "GPU"), ("0", "GPU")])
-def test_run_on_one_device_alone(
-    capsys: pytest.CaptureFixture[str], share: str, role: str
-) -> None:
+def test_run_on_one_device_alone(capsys: pytest.CaptureFixture[str], share: str, role: str) -> None:
     shown = json.loads(printed(capsys, "run", SAXPY, "-g", "65536", "--split", share, "--json"))
     assert [part["role"] for part in shown["parts"]] == [role]
     assert not shown["split"]
