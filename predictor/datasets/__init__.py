@@ -1,0 +1,1 @@
+"""Measured launches to learn from; needed for training only."""

@@ -1,0 +1,1 @@
+"""The graph neural network, in PyTorch with PyTorch Geometric; needed for training only."""
