@@ -96,8 +96,8 @@ def sweep(runtime: Runtime, path: Path, repeat: int, advance: Callable[[], None]
         kernel.name, launch_range(kernel, *choose_range(choice, None, None, None)), bound
     )
     originals = [np.copy(value) if isinstance(value, np.ndarray) else None for value in values]
-    decisions = [runtime.decide(kernel, launch, share) for share in STATIC_SHARES]
-    decisions.append(runtime.decide(kernel, launch))
+    shares = [*STATIC_SHARES, None]
+    decisions = [runtime.prepare(kernel, runtime.decide(kernel, launch, share)) for share in shares]
     seconds: list[list[float]] = [[] for _ in decisions]
     for repetition in range(repeat + 1):
         for decision, times in zip(decisions, seconds):
@@ -115,7 +115,7 @@ def sweep(runtime: Runtime, path: Path, repeat: int, advance: Callable[[], None]
         "global_size": launch.nd_range.global_size,
         "local_size": launch.nd_range.local_size,
         "splits": any(decision.is_split for decision in decisions),
-        "reasons": [str(reason) for decision in decisions[:1] for reason in decision.reasons],
+        "reasons": [str(reason) for decision in decisions[5:6] for reason in decision.reasons],
         "static": [
             {"cpu_share": share, "seconds": times} for share, times in zip(STATIC_SHARES, seconds)
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -46,25 +47,36 @@ def bind(
     values: list[npt.NDArray[Any] | np.generic | LocalArgument] = []
     buffers: list[tuple[int, int, int]] = []
     for index, (parameter, value) in enumerate(zip(parameters, given)):
-        bound: npt.NDArray[Any] | np.generic | LocalArgument
-        if parameter.kind == "buffer":
-            bound = _array(parameter, value)
-            arguments.append(
-                BufferArgument(bound.nbytes, _memory(buffers, bound, index, parameter))
-            )
-        elif parameter.kind == "local":
-            bound = _local(parameter, value)
+        bound = checked(parameter, value)
+        if isinstance(bound, LocalArgument):
             arguments.append(bound)
-        elif parameter.kind == "scalar":
-            bound = scalar(parameter, value)
-            arguments.append(ScalarArgument(bound))
+        elif isinstance(bound, np.ndarray):
+            memory = _memory(buffers, bound, index, parameter)
+            arguments.append(BufferArgument(bound.nbytes, memory))
         else:
-            raise ArgumentError(
-                f"argument {parameter.name} is an {parameter.type_text}, expected a buffer, a number "
-                "or local memory: images, samplers and pipes cannot be given here"
-            )
+            arguments.append(ScalarArgument(bound))
         values.append(bound)
     return tuple(arguments), values
+
+
+def checked(
+    parameter: ParameterFacts, value: HostValue
+) -> npt.NDArray[Any] | np.generic | LocalArgument:
+    """One value as `bind` takes it.
+
+    Raises:
+        ArgumentError: the value does not fit the parameter.
+    """
+    if parameter.kind == "buffer":
+        return _array(parameter, value)
+    if parameter.kind == "local":
+        return _local(parameter, value)
+    if parameter.kind == "scalar":
+        return scalar(parameter, value)
+    raise ArgumentError(
+        f"argument {parameter.name} is an {parameter.type_text}, expected a buffer, a number or local "
+        "memory: images, samplers and pipes cannot be given here"
+    )
 
 
 def _array(parameter: ParameterFacts, value: HostValue) -> npt.NDArray[Any]:
@@ -163,8 +175,8 @@ def _number(parameter: ParameterFacts, llvm_type: str, value: Any) -> np.generic
     if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
         raise ArgumentError(f"{_takes(parameter)}, but {value!r} was given")
     if not bits:
-        return _FLOATS[llvm_type](value)
-    if value != int(value):
+        return _float(parameter, llvm_type, value)
+    if not math.isfinite(value) or value != int(value):
         raise ArgumentError(f"{_takes(parameter)}, but {value!r} was given: give a whole number")
     number = int(value)
     unsigned = re.search(
@@ -175,6 +187,17 @@ def _number(parameter: ParameterFacts, llvm_type: str, value: Any) -> np.generic
         raise ArgumentError(f"{_takes(parameter)}, but {number} was given: give {low} to {high}")
     kind = np.dtype(f"{'u' if unsigned else 'i'}{max(1, bits // 8)}").type
     return kind(number)  # type: ignore[no-any-return]  # numpy cannot tell the type of a dtype's type
+
+
+def _float(parameter: ParameterFacts, llvm_type: str, value: Any) -> np.generic:
+    try:
+        with np.errstate(over="ignore"):
+            number = _FLOATS[llvm_type](value)
+    except OverflowError:
+        number = _FLOATS[llvm_type](np.inf)
+    if np.isinf(number) and (isinstance(value, int) or math.isfinite(value)):
+        raise ArgumentError(f"{_takes(parameter)}, but {value!r} is out of its range")
+    return number
 
 
 def _takes(parameter: ParameterFacts) -> str:

@@ -166,6 +166,16 @@ def _check_device(plan: Plan, part: Part, devices: Sequence[OpenDevice]) -> None
             f"local size {nd_range.local_size} has {nd_range.group_items} items a group, but "
             f"{device.label} runs at most {device.info.max_group_items}: choose a smaller one"
         )
+    local_bytes = sum(
+        argument.size_bytes
+        for argument in plan.launch.arguments
+        if isinstance(argument, LocalArgument)
+    )
+    if local_bytes > device.info.local_memory_bytes:
+        raise LaunchError(
+            f"{local_bytes} bytes of local memory given, but {device.label} has "
+            f"{device.info.local_memory_bytes} for a work-group: give less"
+        )
 
 
 def _check_buffer_plan(plan: Plan, buffer_plan: BufferPlan) -> None:

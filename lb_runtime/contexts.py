@@ -118,9 +118,15 @@ class OpenDevice:
 
         The kernels' argument information is asked for, since `execute` checks arguments by it.
         """
+        if blank := next((option for option in options if any(map(str.isspace, option))), None):
+            raise BuildError(
+                f"build option {blank!r} holds a blank, which not every OpenCL driver takes: use a name "
+                "without",
+                self.label,
+            )
         program = cl._cl._Program(self.context, source)
         try:
-            program._build(" ".join((*options, "-cl-kernel-arg-info")).encode(), [self.handle])
+            program._build(os.fsencode(" ".join((*options, "-cl-kernel-arg-info"))), [self.handle])
         except cl.Error as error:
             try:
                 log = program.get_build_info(self.handle, cl.program_build_info.LOG)
@@ -140,7 +146,7 @@ class OpenPair:
     notes: tuple[str, ...]
 
 
-def open_pair(cpu: str | None = None, gpu: str | None = None) -> OpenPair:
+def open_pair(cpu: str | int | None = None, gpu: str | int | None = None) -> OpenPair:
     """Discover, give out the roles (selectors, else `LB_CPU` and `LB_GPU`, else by rule) and open both.
 
     Raises `DeviceError` when there is no device, or a selector does not fit.
@@ -194,7 +200,12 @@ def first_build_error(log: str, file_name: str) -> str:
         where = file_name if _DRIVER_FILE_NAME.fullmatch(first["file"]) else first["file"]
         return f"{where}:{first['line']}:{first['column']}: error: {first['text'].strip()}"
     lines = [line.strip() for line in log.splitlines()]
-    return next((line for line in lines if "error" in line.lower() or "option" in line), "")
+    named = [line.lower() for line in lines]
+    for number, line in enumerate(lines):
+        if "error" in named[number] or "option" in named[number]:
+            following = lines[number + 1] if number + 1 < len(lines) else ""
+            return f"{line} {following}".strip() if line.endswith(":") else line
+    return ""
 
 
 def _partition(pair: DevicePair) -> list[cl.device_partition_property]:

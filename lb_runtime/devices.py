@@ -7,6 +7,7 @@ module costs nothing and queries nothing.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -98,13 +99,23 @@ def discover() -> Discovery:
     Raises `DeviceError` when there is no platform, or none of the platforms has a device.
     """
     setup = make_drivers_visible()
-    devices = tuple(_describe(index, handle) for index, handle in enumerate(device_handles()))
+    try:
+        handles = device_handles()
+    except DeviceError as error:
+        # What is missing is often told by the way in which drivers were looked for.
+        raise DeviceError("; ".join((str(error), *setup.notes, *_looked_in()))) from error
+    devices = tuple(_describe(index, handle) for index, handle in enumerate(handles))
     skipped = tuple(
         f"{device.label} is skipped: {device.unusable_because}"
         for device in devices
         if not device.usable
     )
     return Discovery(devices, setup.notes + skipped)
+
+
+def _looked_in() -> tuple[str, ...]:
+    vendors = os.environ.get("OCL_ICD_VENDORS")
+    return (f"OCL_ICD_VENDORS is {vendors}",) if vendors else ()
 
 
 def device_handles() -> list[cl.Device]:

@@ -7,6 +7,7 @@
     ├── DeviceError            no fitting OpenCL platform or device
     ├── BuildError             an OpenCL compiler refused the program
     ├── ExecutionError         a device failed while running a part
+    │   └── RaceError          parts left different values in one place
     └── KernelFileError        a .cl or .toml file that cannot be read or understood
 
 Each message is one line: what was given, what was expected, what to do.
@@ -45,6 +46,10 @@ class BuildError(LoadBalancerError):
 
 class ExecutionError(LoadBalancerError):
     """A device failed while it ran a part of a launch."""
+
+
+class RaceError(ExecutionError):
+    """Parts left different values in one place: the kernel has a data race. No host array changed."""
 
 
 class KernelFileError(LoadBalancerError):

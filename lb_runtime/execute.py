@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import combinations
 from time import perf_counter
 
 import numpy as np
@@ -18,10 +19,17 @@ import pyopencl as cl
 from lb_runtime.analysis.verdict import Merge
 from lb_runtime.checks import Value, check_kinds, check_parts, host_contents, memories_of
 from lb_runtime.contexts import OpenDevice
-from lb_runtime.errors import ArgumentError, ExecutionError
+from lb_runtime.errors import ArgumentError, ExecutionError, RaceError
 from lb_runtime.execution import Execution, Ownership, PartTiming
 from lb_runtime.launch import BufferArgument, LocalArgument
-from lb_runtime.memory.merge import Bytes, changed_bytes, write_changed, write_range
+from lb_runtime.memory.merge import (
+    Bytes,
+    Mask,
+    changed_bytes,
+    first_clash,
+    write_changed,
+    write_range,
+)
 from lb_runtime.plan import BufferPlan, Part, Plan
 
 
@@ -266,7 +274,8 @@ def _merge(
 ) -> tuple[Ownership, ...]:
     """Write what the parts brought back into the host arrays.
 
-    All differences are taken before the first write, so that each is one from the original.
+    All differences are taken before the first write, so that each is one from the original. Raises
+    `RaceError`, before any write, where two parts left different values in one place.
     """
     memories = memories_of(plan)
     ownership = []
@@ -281,6 +290,7 @@ def _merge(
                 ownership.append(
                     Ownership(part.number, buffer_plan.argument, leaves.start, changed)
                 )
+    _check_races(differences, memories)
     for part in finished:
         for buffer_plan, content in part.fetched:
             if buffer_plan.merge is Merge.RANGE:
@@ -290,3 +300,24 @@ def _merge(
         target = contents[memories[buffer_plan.argument]]
         write_changed(target, buffer_plan.leaves, content, changed)
     return tuple(ownership)
+
+
+def _check_races(
+    differences: Sequence[tuple[BufferPlan, Bytes, Mask]], memories: dict[int, int]
+) -> None:
+    """Raise `RaceError` where two parts changed one byte of a memory to different values."""
+    for (one, left, left_changed), (other, right, right_changed) in combinations(differences, 2):
+        if memories[one.argument] != memories[other.argument]:
+            continue
+        start = max(one.leaves.start, other.leaves.start)
+        stop = min(one.leaves.stop, other.leaves.stop)
+        if start >= stop:
+            continue
+        mine = slice(start - one.leaves.start, stop - one.leaves.start)
+        theirs = slice(start - other.leaves.start, stop - other.leaves.start)
+        clash = first_clash(left[mine], left_changed[mine], right[theirs], right_changed[theirs])
+        if clash is not None:
+            raise RaceError(
+                f"two parts left different values in byte {start + clash} of argument "
+                f"{one.argument}: the kernel has a data race, and cannot be split"
+            )

@@ -5,6 +5,7 @@ Everything here follows from text and build options alone; no device is asked.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -73,6 +74,10 @@ def look_at(
     module = ir.parse(text)
     parsed = perf_counter()
     everything = included_text(source, options, filename=filename)
+    if everything != source:
+        # Programs are kept by their text: one whose includes change must become another text.
+        digest = hashlib.sha256(everything.encode("utf-8", "surrogateescape")).hexdigest()
+        source = f"{source}\n// includes {digest}\n"
     facts = kernel_facts(module, everything, options, kernel_name)
     judged = perf_counter()
     graph = program_graph.build(module.only(facts.name))

@@ -16,6 +16,7 @@ import numpy as np
 from lb_runtime.errors import ArgumentError, LaunchError
 
 MAX_DIMENSIONS = 3
+MAX_ITEMS = 1 << 63
 DEFAULT_GROUP_ITEMS = 256
 
 
@@ -58,6 +59,9 @@ class NDRange:
             raise LaunchError(
                 f"{len(self.global_size)} dimensions given, expected 1 to {MAX_DIMENSIONS}"
             )
+        for sizes in (self.global_size, self.local_size, self.offset):
+            if not all(isinstance(size, int | np.integer) for size in sizes):
+                raise LaunchError(f"sizes {sizes} given, expected whole numbers of work-items")
         for name, sizes in (("local size", self.local_size), ("offset", self.offset)):
             if len(sizes) != len(self.global_size):
                 raise LaunchError(
@@ -78,6 +82,10 @@ class NDRange:
                 )
         if any(start < 0 for start in self.offset):
             raise LaunchError(f"offset {self.offset} given, expected no negative entry")
+        if any(start + total > MAX_ITEMS for start, total in zip(self.offset, self.global_size)):
+            raise LaunchError(
+                f"global size {self.global_size} at offset {self.offset} given, expected ids below 2^63"
+            )
 
     @classmethod
     def of(
@@ -87,8 +95,10 @@ class NDRange:
         offset: tuple[int, ...] | None = None,
     ) -> NDRange:
         """Build a range; a missing local size becomes `default_local_size`, a missing offset zeros."""
-        if any(total < 1 for total in global_size):
-            raise LaunchError(f"global size {global_size} given, expected entries of at least 1")
+        if not all(isinstance(total, int | np.integer) and total >= 1 for total in global_size):
+            raise LaunchError(
+                f"global size {global_size} given, expected whole numbers of at least 1"
+            )
         return cls(
             tuple(global_size),
             default_local_size(global_size) if local_size is None else tuple(local_size),
@@ -196,6 +206,12 @@ class LocalArgument:
     """A `__local` argument: only its size is given by the host."""
 
     size_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.size_bytes < 1:
+            raise ArgumentError(
+                f"local memory of {self.size_bytes} bytes given, expected at least 1"
+            )
 
 
 Argument = BufferArgument | ScalarArgument | LocalArgument

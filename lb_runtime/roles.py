@@ -52,13 +52,14 @@ class DevicePair:
 
 
 def requested(
-    cpu: str | None, gpu: str | None, environment: Mapping[str, str]
+    cpu: str | int | None, gpu: str | int | None, environment: Mapping[str, str]
 ) -> tuple[str | None, str | None]:
     """The selectors to use: those given, else `LB_CPU` and `LB_GPU`; an empty one counts as none."""
-    return (
-        cpu or environment.get(CPU_VARIABLE) or None,
-        gpu or environment.get(GPU_VARIABLE) or None,
-    )
+    given = [
+        environment.get(variable, "") if selector is None else str(selector)
+        for selector, variable in ((cpu, CPU_VARIABLE), (gpu, GPU_VARIABLE))
+    ]
+    return given[0].strip() or None, given[1].strip() or None
 
 
 def choose_pair(
@@ -113,7 +114,10 @@ def select(devices: Sequence[DeviceInfo], selector: str, role: str) -> DeviceInf
         ] or [
             device
             for device in devices
-            if wanted and (wanted in device.name.lower() or wanted in device.platform_name.lower())
+            if (
+                wanted and (wanted in device.name.lower() or wanted in device.platform_name.lower())
+            )
+            or (wanted == "pocl" and device.is_pocl)
         ]
     if len(matching) != 1:
         found = "no device" if not matching else f"{len(matching)} devices"

@@ -15,14 +15,16 @@ from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.verdict import Declined, Splittable, Verdict
 from lb_runtime.arguments import HostValue, bind
+from lb_runtime.checks import Value
 from lb_runtime.contexts import OpenPair, open_pair
-from lb_runtime.errors import BuildError, LaunchError
+from lb_runtime.errors import BuildError, LaunchError, RaceError
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import NotAdaptable, adapt
+from predictor.frontend import split_options
 from predictor.predict import Predictor
 
 CPU, GPU = 0, 1
@@ -93,8 +95,8 @@ class Runtime:
 
     def __init__(
         self,
-        cpu: str | None = None,
-        gpu: str | None = None,
+        cpu: str | int | None = None,
+        gpu: str | int | None = None,
         *,
         devices: OpenPair | None = None,
         predictor: Predictor | None = None,
@@ -124,15 +126,20 @@ class Runtime:
         self,
         source: str,
         name: str | None = None,
-        options: Sequence[str] = (),
+        options: str | Sequence[str] = (),
         *,
         filename: str = "<kernel>",
     ) -> Kernel:
-        """Look at a kernel, once for each text, options and name. Raises as `look_at`."""
-        key = (source, tuple(options), name)
-        if key not in self._kernels:
-            self._kernels[key] = look_at(source, options, name, filename=filename)
-        return self._kernels[key]
+        """Look at a kernel, once for each text, options and name; always where files are included.
+
+        Raises as `look_at`.
+        """
+        options = split_options(options)
+        key = (source, options, name)
+        known = self._kernels.get(key)
+        if known is None or known.source != source:
+            known = self._kernels[key] = look_at(source, options, name, filename=filename)
+        return known
 
     def predict(self, kernel: Kernel, launch: Launch) -> Prediction:
         """Ask the model for the CPU fraction of a launch.
@@ -212,7 +219,7 @@ class Runtime:
         local_size: tuple[int, ...] | None,
         *arguments: HostValue,
         offset: tuple[int, ...] | None = None,
-        options: Sequence[str] = (),
+        options: str | Sequence[str] = (),
         cpu_share: float | None = None,
     ) -> Outcome:
         """Run a kernel, split where that is safe, and update the arrays that it writes in place.
@@ -235,5 +242,21 @@ class Runtime:
         bound, values = bind(kernel.facts, arguments)
         nd_range = launch_range(kernel, global_size, local_size, offset)
         decision = self.decide(kernel, Launch(kernel.name, nd_range, bound), cpu_share)
-        decision = self.prepare(kernel, decision)
-        return Outcome(decision, execute(decision.plan, self.devices.devices, values))
+        return self.carry_out(kernel, self.prepare(kernel, decision), values)
+
+    def carry_out(self, kernel: Kernel, decision: Decision, values: Sequence[Value]) -> Outcome:
+        """Execute a decision; a launch whose parts turn out to race is run again, whole.
+
+        Raises:
+            ExecutionError: a device failed.
+        """
+        devices = self.devices.devices
+        try:
+            return Outcome(decision, execute(decision.plan, devices, values, kernel.filename))
+        except RaceError as error:
+            declined = Declined((Reason("race", str(error)),))
+            device = CPU if decision.cpu_share >= 0.5 else GPU
+            whole = replace(
+                decision, verdict=declined, plan=self.alone(kernel, decision.launch, device)
+            )
+            return Outcome(whole, execute(whole.plan, devices, values, kernel.filename))

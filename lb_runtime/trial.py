@@ -103,13 +103,16 @@ def run_trial(
         return execution
 
     alone_plans = {device: runtime.alone(kernel, launch, device) for device in trial.alone}
-    timed = [decision.plan, *alone_plans.values()]
-    if trial.repeat > 1 or trial.alone:
-        for plan in timed:
-            once(plan)
     executions: list[Execution] = []
+    first = runtime.carry_out(kernel, decision, values)
+    decision = first.decision
+    if trial.repeat > 1 or trial.alone:
+        for plan in alone_plans.values():
+            once(plan)
+    else:
+        executions.append(first.execution)
     alone: dict[int, list[Execution]] = {device: [] for device in alone_plans}
-    for _ in range(trial.repeat):
+    while len(executions) < trial.repeat:
         for device, plan in alone_plans.items():
             alone[device].append(once(plan))
         executions.append(once(decision.plan))

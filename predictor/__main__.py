@@ -38,6 +38,11 @@ class _Commands(click.Group):
         except PredictorError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(BAD_INPUT)
+        except ModuleNotFoundError as error:
+            click.echo(
+                f"error: training needs {error.name}: pip install 'lb-runtime[train]'", err=True
+            )
+            ctx.exit(BAD_INPUT)
 
 
 def _data_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,6 +90,7 @@ def main() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write the metrics as JSON.",
 )
+@click.option("--note", default="", help="What a reader of the metrics should know.")
 def cross_validate(
     dataset: str,
     data: Path | None,
@@ -97,6 +103,7 @@ def cross_validate(
     jobs: int,
     protocol: str,
     output: Path | None,
+    note: str,
 ) -> None:
     """Judge the model by folds: what it says of rows that it was not trained on."""
     from predictor import evaluate
@@ -124,6 +131,7 @@ def cross_validate(
             "protocol_in_words": evaluate.in_words(
                 protocol, folds, members, tasks[0].config.epochs
             ),
+            "note": note,
             "folds": folds,
             "members": members,
             "seed": seed,
@@ -181,7 +189,7 @@ def train(
         "predicts": "the CPU's share of the work in percent, at which both devices finish together",
         "data": facts,
         "training": {
-            **asdict(tasks[0].config),
+            **{key: v for key, v in asdict(tasks[0].config).items() if key != "fold"},
             "members": members,
             "rows_train": int(tasks[0].split.train.size),
             "rows_validation": int(tasks[0].split.validation.size),
@@ -194,7 +202,9 @@ def train(
     }
     replace_file(output, content)
     replace_text(card_path(output), card_text(content, examples.vocabulary, about))
-    click.echo(f"{output}: {len(content)} bytes, {members} x {epochs} epochs")
+    click.echo(
+        f"{output}: {len(content)} bytes, {members} members of {max(1, epochs // members)} epochs"
+    )
 
 
 def _read_evaluation(path: Path) -> Any:

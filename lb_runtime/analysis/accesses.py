@@ -37,8 +37,8 @@ class Access:
     `span` are the bytes `[low, high]`, both included, that it may touch (before clipping to the
     buffer); `form` is the address of the first byte. `is_exact` tells that the span follows from ids
     and counted loops alone. `written_value` is the text of a stored value that is the same for every
-    work-item, empty for other stores and for loads. `is_certain` tells that every work-item of the
-    slice makes the access, whatever the data.
+    work-item, empty for other stores and for loads. `is_certain` tells that all work-items of the
+    slice make the access, or all whose global ids the guards let through, whatever the data.
     """
 
     argument: int
@@ -127,8 +127,11 @@ class _Walker:
             bounds = frame.bounds(name)
             if bounds.is_empty:
                 continue
-            self._every_time = not (
-                frame.path or frame.flow.guards(name) or frame.flow.loops_of(name)
+            self._every_time = (
+                not frame.path
+                and frame.flow.is_decided(name)
+                and not frame.flow.loops_of(name)
+                and all(frame.is_plain(edge) for edge in frame.flow.guards(name))
             )
             for instruction in frame.flow.blocks[name].instructions:
                 self._visit(frame, name, bounds, instruction)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from lb_runtime.analysis import layout
 from lb_runtime.analysis.facts import KernelFacts, ParameterFacts
 from lb_runtime.launch import (
     Argument,
@@ -35,20 +34,25 @@ _ELEMENT_BYTES = {
 }
 
 
-def assumed_launch(
-    kernel: KernelFacts, nd_range: NDRange | None, known: Mapping[str, Any]
-) -> Launch:
+def assumed_range(
+    kernel: KernelFacts,
+    local_size: tuple[int, ...] | None = None,
+    offset: tuple[int, ...] | None = None,
+) -> NDRange:
+    """A million work-items, in groups of 256, of the size given, or of the size that is required."""
+    local = kernel.required_local_size or local_size or (ASSUMED_GROUP_ITEMS,)
+    first = -(-ASSUMED_ITEMS // local[0]) * local[0]
+    return NDRange.of((first, *(size * 2 for size in local[1:])), local, offset)
+
+
+def assumed_launch(kernel: KernelFacts, nd_range: NDRange, known: Mapping[str, Any]) -> Launch:
     """A launch with what is known; other buffers hold one element per work-item, other scalars are open.
 
     Args:
         kernel: the kernel's facts.
-        nd_range: its range, or None for a million work-items in groups of 256 (or as required).
-        known: values by parameter name: arrays, numbers or local memory.
+        nd_range: its range.
+        known: values by parameter name, of their parameters' kinds: arrays, scalars, local memory.
     """
-    if nd_range is None:
-        local = kernel.required_local_size or (ASSUMED_GROUP_ITEMS,)
-        first = -(-ASSUMED_ITEMS // local[0]) * local[0]
-        nd_range = NDRange.of((first, *(size * 2 for size in local[1:])), local)
     arguments: list[Argument] = []
     for index, parameter in enumerate(kernel.parameters):
         value = known.get(parameter.name)
@@ -58,11 +62,16 @@ def assumed_launch(
             arguments.append(BufferArgument(value.nbytes, index))
         elif parameter.kind == "buffer":
             arguments.append(BufferArgument(nd_range.items * element_bytes(parameter), index))
-        elif isinstance(value, int | float) and layout.integer_bits(parameter.llvm_type):
-            arguments.append(ScalarArgument(np.int64(value)))
         else:
-            arguments.append(ScalarArgument(None))
+            arguments.append(ScalarArgument(value))
     return Launch(kernel.name, nd_range, tuple(arguments))
+
+
+def scalar_bytes(parameter: ParameterFacts) -> int:
+    """The size of one number of what a buffer parameter points to; 0 where it is no number."""
+    words = parameter.type_text.replace("*", " ").split()
+    name = next((word for word in words if word.rstrip("0123456789") in _ELEMENT_BYTES), "")
+    return _ELEMENT_BYTES.get(name.rstrip("0123456789"), 0)
 
 
 def element_bytes(parameter: ParameterFacts) -> int:

@@ -72,6 +72,14 @@ class ControlFlow:
             self._guards[name] = above
         return self._guards[name]
 
+    def is_decided(self, name: str) -> bool:
+        """Whether a block runs exactly when all its `guards` hold: no ways join before it."""
+        while name != self.entry:
+            if self.predecessors[name] != [self.immediate[name]]:
+                return False
+            name = self.immediate[name]
+        return True
+
     def edge(self, source: str, target: str) -> tuple[Edge, ...]:
         """The conditional edge from `source` to `target`; nothing if all edges of it lead there."""
         positions = [i for i, name in enumerate(self.successors(source)) if name == target]
@@ -135,12 +143,3 @@ class ControlFlow:
                     stack.extend(self.predecessors[name])
             loops[header] = Loop(header, frozenset(inside), tuple(sources))
         return loops
-
-    def is_reducible(self) -> bool:
-        """Whether every cycle is a natural loop; a jump into the middle of one makes it False."""
-        for name in self.order:
-            for successor in self.successors(name):
-                backward = self._number[successor] <= self._number[name]
-                if backward and not self.dominates(successor, name):
-                    return False
-        return True

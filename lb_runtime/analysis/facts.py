@@ -13,7 +13,7 @@ from lb_runtime.analysis import layout
 from lb_runtime.analysis.device_text import device_dependent_name
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.values import builtin_name
-from lb_runtime.errors import KernelNotFoundError
+from lb_runtime.errors import KernelFileError, KernelNotFoundError
 from predictor import ir
 
 GLOBAL_SPACES = (1, 4)
@@ -76,6 +76,7 @@ def kernel_facts(
 
     Raises:
         KernelNotFoundError: no kernel of that name, or none is named and there are several.
+        KernelFileError: a function that the kernel reaches calls itself.
     """
     function = _find(module, kernel_name)
     reached = _reached(module, function)
@@ -133,6 +134,11 @@ def _find(module: ir.Module, kernel_name: str | None) -> ir.Function:
 def _reached(module: ir.Module, kernel: ir.Function) -> list[ir.Function]:
     """The kernel and every function with a body that it may call."""
     by_name = {function.name.lstrip("@").strip('"'): function for function in module.functions}
+    if looping := _recursive(kernel, by_name, ()):
+        raise KernelFileError(
+            f"function {looping!r} calls itself, which OpenCL C forbids (OpenCL 1.2, section 6.9.i): "
+            "write it as a loop"
+        )
     reached = [kernel]
     for function in reached:
         for block in function.blocks:
@@ -141,6 +147,24 @@ def _reached(module: ir.Module, kernel: ir.Function) -> list[ir.Function]:
                 if callee is not None and callee.blocks and callee not in reached:
                     reached.append(callee)
     return reached
+
+
+def _recursive(
+    function: ir.Function, by_name: dict[str, ir.Function], callers: tuple[str, ...]
+) -> str:
+    """A function that reaches itself through calls, or an empty text."""
+    if function.name in callers:
+        return function.name.lstrip("@")
+    callees = {
+        instruction.detail
+        for block in function.blocks
+        for instruction in block.instructions
+        if instruction.opcode == "call" and instruction.detail in by_name
+    }
+    for callee in sorted(callees):
+        if found := _recursive(by_name[callee], by_name, (*callers, function.name)):
+            return found
+    return ""
 
 
 def _parameters(module: ir.Module, function: ir.Function) -> tuple[ParameterFacts, ...]:
@@ -175,7 +199,7 @@ def _parameters(module: ir.Module, function: ir.Function) -> tuple[ParameterFact
                 kind = "other"
         result.append(
             ParameterFacts(
-                names[index] if index < len(names) else f"argument {index}",
+                (names[index] if index < len(names) else "") or f"argument{index}",
                 kind,
                 type_text,
                 llvm_type,

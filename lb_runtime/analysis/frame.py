@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lb_runtime.analysis import arithmetic, functions, layout, pointers, vectors
 from lb_runtime.analysis.control import ControlFlow, Edge, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
-from lb_runtime.analysis.guards import comparisons, constraints
+from lb_runtime.analysis.guards import comparisons, constraints, leaves
 from lb_runtime.analysis.loops import LOOP_LIMIT, LoopFacts, loop_facts
 from lb_runtime.analysis.values import (
     UNKNOWN_POINTER,
@@ -86,6 +86,26 @@ class Frame:
     def edge_bounds(self, source: str, target: str) -> Bounds:
         """What is known when control goes from one block to the next."""
         return self.bounds(source).refined(self._edges(self.flow.edge(source, target)))
+
+    def is_plain(self, edge: Edge) -> bool:
+        """Whether a guard does nothing but bound single global ids by known numbers."""
+        branch = self.flow.blocks[edge.source].instructions[-1]
+        if branch.opcode != "br" or not branch.operands:
+            return False
+        holds = edge.position == 0
+        compared = comparisons(self.definitions, branch.operands[0], holds)
+        if len(compared) != leaves(self.definitions, branch.operands[0], holds):
+            return False
+        for predicate, left, right in compared:
+            one, other = self.form(left), self.form(right)
+            if one is None or other is None or predicate in ("ne", "eq"):
+                return False
+            symbols = list((one - other).symbols())
+            if len(symbols) != 1 or symbols[0].kind != "global":
+                return False
+            if not constraints(predicate, one, other, layout.integer_bits(left.type), self._base):
+                return False
+        return True
 
     def _edges(self, edges: Sequence[Edge]) -> list[Constraint]:
         """What holds after conditional edges were taken."""

@@ -69,6 +69,26 @@ def comparisons(
     return [found for part in joined for found in comparisons(definitions, part, holds)]
 
 
+def leaves(definitions: Definitions, operand: ir.Operand, holds: bool) -> int:
+    """How many conditions must all hold for a condition to hold (or not), whatever they compare."""
+    definition = definitions.get(operand.text)
+    if operand.kind == "local" and definition is not None:
+        instruction = definition[0]
+        operands = instruction.operands
+        if instruction.opcode == "freeze":
+            return leaves(definitions, operands[0], holds)
+        if instruction.opcode == "xor" and operands[1].text in ("true", "-1"):
+            return leaves(definitions, operands[0], not holds)
+        if instruction.opcode == ("and" if holds else "or") and instruction.type == "i1":
+            return sum(leaves(definitions, part, holds) for part in operands)
+        if instruction.opcode == "select" and instruction.type == "i1":
+            if holds and operands[2].text == "false":
+                return sum(leaves(definitions, part, holds) for part in operands[:2])
+            if not holds and operands[1].text == "true":
+                return sum(leaves(definitions, part, holds) for part in (operands[0], operands[2]))
+    return 1
+
+
 def constraints(
     predicate: str, left: Form, right: Form, bits: int, bounds: Bounds
 ) -> list[Constraint]:

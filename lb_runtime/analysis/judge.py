@@ -95,7 +95,8 @@ def _judge_dimension(
             )
             continue
         mine = [tuple(a for a in accesses if a.argument == index) for accesses in parts]
-        if reason := _conflict(mine, parameter.name, dimension, grid):
+        reason = _conflict(mine, parameter.name, dimension, grid) or _unknown(mine, parameter.name)
+        if reason:
             return Declined((reason,))
         merge, footprints, why, line = _merge(mine, argument.size_bytes)
         verdicts.append(
@@ -104,6 +105,23 @@ def _judge_dimension(
             )
         )
     return Splittable(dimension, slices, devices, tuple(verdicts))
+
+
+def _unknown(parts: Sequence[tuple[Access, ...]], name: str) -> Reason | None:
+    """A read that may see what another part writes, where data decides one of the two places.
+
+    The language's rule (no race) would make it safe; this version does not rely on it for buffers that
+    a kernel both reads and writes.
+    """
+    for one, other in permutations(parts, 2):
+        for write in (access for access in one if access.is_write):
+            for read in (access for access in other if not access.is_write):
+                known = write.is_exact and read.is_exact
+                meet = write.span.low <= read.span.high and read.span.low <= write.span.high
+                if meet and not known:
+                    detail = f"{name} is read here and written in line {write.line}"
+                    return Reason("data-dependent", detail, read.line)
+    return None
 
 
 class _Exact(NamedTuple):

@@ -13,13 +13,15 @@ from lb_runtime.analysis import layout
 from lb_runtime.analysis.control import ControlFlow, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
 from lb_runtime.analysis.guards import SWAPPED, Definitions, comparisons
-from lb_runtime.analysis.values import type_span
+from lb_runtime.analysis.values import builtin_name, type_span
 from predictor import ir
 
 LOOP_LIMIT = 1 << 62
 """An iteration count of which nothing is known lies below this one."""
 
 _UNBOUNDED = 1 << 70
+_PURE = frozenset("add sub mul shl sext zext trunc freeze".split())
+"""Instructions whose result follows from their operands alone."""
 
 
 class Induction(NamedTuple):
@@ -137,14 +139,23 @@ class _Finder:
         return Induction(start, step, name, bits, definition[0].flags & {"nsw", "nuw"})
 
     def _invariant(self, operand: ir.Operand) -> Form | None:
-        """The form of an operand that the loop does not compute, None for others.
+        """The form of an operand that is the same in all iterations, None for others.
 
-        A value inside the loop depends on what is being found here, and must not be asked for yet.
+        A value that depends on the loop's counters must not be asked for yet: they are being found.
         """
+        return self._scope.form(operand) if self._is_invariant(operand) else None
+
+    def _is_invariant(self, operand: ir.Operand) -> bool:
         definition = self._scope.definitions.get(operand.text)
-        if operand.kind == "local" and definition and definition[1] in self._loop.blocks:
-            return None
-        return self._scope.form(operand)
+        if operand.kind != "local" or definition is None:
+            return True
+        instruction, block = definition
+        if block not in self._loop.blocks:
+            return True
+        is_pure = instruction.opcode in _PURE or (
+            instruction.opcode == "call" and builtin_name(instruction.detail).startswith("get_")
+        )
+        return is_pure and all(self._is_invariant(inner) for inner in instruction.operands)
 
     def _step(self, instruction: ir.Instruction, phi_name: str) -> int | None:
         """What `instruction` adds to a counter, None where it does not add a known number."""

@@ -14,7 +14,7 @@ WIDTH_WITHOUT_TERMINAL = 120
 
 def console() -> Console:
     """A console on standard output; wide enough for our tables where that is no terminal."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         return Console()
     return Console(width=WIDTH_WITHOUT_TERMINAL)
 
@@ -25,7 +25,7 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
 
     Yields a function that changes the text.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     with Console(stderr=True).status(text) as line:

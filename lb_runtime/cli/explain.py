@@ -14,7 +14,7 @@ from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.reasons import REASONS, Reason
 from lb_runtime.analysis.verdict import ArgumentVerdict, Declined, Merge, Splittable, Verdict
 from lb_runtime.cli.console import console
-from lb_runtime.cli.launches import choose_kernel, kernel_options, launch_options
+from lb_runtime.cli.launches import Share, choose_kernel, kernel_options, launch_options
 from lb_runtime.cli.predict import launch_of
 from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch
@@ -29,10 +29,10 @@ ROLES = ("CPU", "GPU")
 @click.option(
     "--split",
     "share",
-    type=click.FloatRange(0, 1),
-    default=0.5,
+    type=Share(),
+    default="0.5",
     show_default=True,
-    help="The CPU share that byte counts are given for.",
+    help="The CPU share that byte counts are given for; auto is one half.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -43,7 +43,7 @@ def command(
     local_size: tuple[int, ...] | None,
     offset: tuple[int, ...] | None,
     specs: tuple[str, ...],
-    share: float,
+    share: float | None,
     as_json: bool,
 ) -> None:
     """Say whether a kernel can be split, and why, argument by argument.
@@ -52,7 +52,7 @@ def command(
     """
     choice = choose_kernel(path, name, build_options)
     launch, assumed = launch_of(choice, global_size, local_size, offset, specs)
-    verdict = full_verdict(choice.kernel, launch, share)
+    verdict = full_verdict(choice.kernel, launch, 0.5 if share is None else share)
     if as_json:
         click.echo(json.dumps(_as_json(choice.kernel, launch, verdict, assumed)))
         return

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import click
 import numpy as np
-import numpy.typing as npt
 
+from lb_runtime.analysis.assumptions import scalar_bytes
 from lb_runtime.analysis.facts import ParameterFacts
+from lb_runtime.arguments import HostValue
 from lb_runtime.cli.kernel_file import DefaultLaunch, read_default_launch, read_source
 from lb_runtime.cli.specs import Spec, parse_spec
 from lb_runtime.errors import ArgumentError, LaunchError
 from lb_runtime.kernel import Kernel, look_at
-from lb_runtime.launch import LocalArgument
 from predictor.frontend import split_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -46,6 +46,31 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
         if len(sizes) > 3:
             self.fail(f"{value!r} given, expected at most 3 dimensions", param, ctx)
         return tuple(sizes)
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks alone
+    """A CPU share: auto, cpu, gpu, a fraction or a percentage."""
+
+    name = "auto|0.3|30%|cpu|gpu"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Read a share; None for auto, a wrong text is a usage error."""
+        text = str(value).strip().lower()
+        if text in ("auto", "cpu", "gpu"):
+            return {"auto": None, "cpu": 1.0, "gpu": 0.0}[text]
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(
+                f"{value!r} given, expected auto, cpu, gpu, a CPU share from 0 to 1, or 0% to 100%",
+                param,
+                ctx,
+            )
+        return share
 
 
 def kernel_options(command: Command) -> Command:
@@ -103,7 +128,7 @@ class KernelChoice:
 def choose_kernel(path: Path, name: str | None, build_options: str | None) -> KernelChoice:
     """Read and look at a kernel; the default launch names it where the command line does not.
 
-    The folder of the file is searched for includes, as if its user stood there.
+    Includes are looked for in the current folder first, as OpenCL's compilers do, then in the file's.
 
     Raises:
         KernelFileError, CompileError, KernelNotFoundError.
@@ -147,9 +172,7 @@ def choose_specs(choice: KernelChoice, given: tuple[str, ...]) -> dict[str, Spec
     return specs
 
 
-def materialise(
-    kernel: Kernel, specs: dict[str, Spec], seed: int
-) -> list[npt.NDArray[Any] | np.generic | LocalArgument | int | float]:
+def materialise(kernel: Kernel, specs: dict[str, Spec], seed: int) -> list[HostValue]:
     """The value of each parameter.
 
     Raises:
@@ -163,10 +186,25 @@ def materialise(
             f"kernel {kernel.name} takes {len(parameters)} arguments, but {len(missing)} have no "
             f"value: give {wanted}"
         )
-    return [
+    values: list[HostValue] = [
         specs[parameter.name].materialise(seed, position)
         for position, parameter in enumerate(parameters)
     ]
+    for parameter, value in zip(parameters, values):
+        _check_element(parameter, value)
+    return values
+
+
+def _check_element(parameter: ParameterFacts, value: object) -> None:
+    """Refuse an array whose elements are not as wide as what the kernel reads them as."""
+    width = scalar_bytes(parameter)
+    if parameter.kind != "buffer" or not isinstance(value, np.ndarray) or not width:
+        return
+    if value.dtype.names is None and value.dtype.itemsize != width:
+        raise ArgumentError(
+            f"argument {parameter.name} is {parameter.type_text}, whose elements have {width} bytes, but "
+            f"an array of {value.dtype} was given: give {_example(parameter)}"
+        )
 
 
 def _example(parameter: ParameterFacts) -> str:

@@ -19,6 +19,10 @@ SUBCOMMANDS = {
 """Subcommand -> what it does. Each is a module of this package, loaded when it is asked for."""
 
 
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells give it."""
+
+
 class _Lazy(click.Group):
     """A group whose commands are imported only when they run: help needs no OpenCL."""
 
@@ -48,16 +52,26 @@ def lb() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `lb` and exit: 0 when all is well, 1 for an error, 2 for a wrong command line."""
-    sys.exit(run(arguments))
+    status = run(arguments)
+    if status == STOPPED:
+        # Drivers go on with kernels that were launched, and would keep the process until they end.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run `lb` and return its exit status; every error of ours is one line on standard error."""
     try:
         result: Any = lb.main(args=arguments, prog_name="lb", standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("lb: stopped", err=True)
-        return 130
+        return STOPPED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
     except click.ClickException as error:
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "lb"

@@ -8,8 +8,8 @@ from time import perf_counter
 
 import click
 
-from lb_runtime.analysis.assumptions import assumed_launch
-from lb_runtime.arguments import bind
+from lb_runtime.analysis.assumptions import assumed_launch, assumed_range
+from lb_runtime.arguments import checked
 from lb_runtime.cli.launches import (
     KernelChoice,
     choose_kernel,
@@ -17,7 +17,6 @@ from lb_runtime.cli.launches import (
     choose_specs,
     kernel_options,
     launch_options,
-    materialise,
 )
 from lb_runtime.kernel import Kernel, launch_range
 from lb_runtime.launch import Launch
@@ -95,18 +94,23 @@ def launch_of(
 ) -> tuple[Launch, str]:
     """The launch that options and default launch describe; and what had to be assumed, or nothing."""
     kernel = choice.kernel
+    facts = kernel.facts
     chosen = choose_specs(choice, specs)
+    known = {
+        parameter.name: checked(parameter, chosen[parameter.name].materialise(0, position))
+        for position, parameter in enumerate(facts.parameters)
+        if parameter.name in chosen
+    }
+    assumed = []
     if global_size is None and choice.default is None:
-        launch = assumed_launch(kernel.facts, None, {})
-        return launch, f"global size {launch.nd_range.global_size}, one element per work-item"
-    sizes = choose_range(choice, global_size, local_size, offset)
-    nd_range = launch_range(kernel, *sizes)
-    missing = [p.name for p in kernel.facts.parameters if p.name not in chosen]
-    if not missing:
-        bound, _ = bind(kernel.facts, materialise(kernel, chosen, 0))
-        return Launch(kernel.name, nd_range, bound), ""
-    known = {name: spec.materialise(0, 0) for name, spec in chosen.items()}
-    return assumed_launch(kernel.facts, nd_range, known), "one element per work-item in each buffer"
+        nd_range = assumed_range(facts, local_size, offset)
+        assumed.append("a million work-items")
+    else:
+        nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
+    missing = [p.name for p in facts.parameters if p.name not in known and p.kind == "buffer"]
+    if missing:
+        assumed.append(f"one element per work-item in {', '.join(missing)}")
+    return assumed_launch(facts, nd_range, known), "; ".join(assumed)
 
 
 def _times(kernel: Kernel, load: float, model: float) -> dict[str, float]:

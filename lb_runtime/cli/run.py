@@ -10,6 +10,7 @@ import click
 from lb_runtime.cli.console import status
 from lb_runtime.cli.devices import role_options
 from lb_runtime.cli.launches import (
+    Share,
     choose_kernel,
     choose_range,
     choose_specs,
@@ -21,31 +22,6 @@ from lb_runtime.cli.run_report import as_json, show
 from lb_runtime.kernel import launch_range
 from lb_runtime.runtime import CPU, GPU, Runtime
 from lb_runtime.trial import Trial, run_trial
-
-
-class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks alone
-    """A CPU share: auto, cpu, gpu, a fraction or a percentage."""
-
-    name = "auto|0.3|30%|cpu|gpu"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        """Read a share; None for auto, a wrong text is a usage error."""
-        text = str(value).strip().lower()
-        if text in ("auto", "cpu", "gpu"):
-            return {"auto": None, "cpu": 1.0, "gpu": 0.0}[text]
-        try:
-            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            self.fail(
-                f"{value!r} given, expected auto, cpu, gpu, a CPU share from 0 to 1, or 0% to 100%",
-                param,
-                ctx,
-            )
-        return share
 
 
 @click.command("run")
@@ -67,7 +43,9 @@ class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
     show_default=True,
     help="Run so many times, each from the same data; medians are shown.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random arguments.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random arguments."
+)
 @click.option(
     "--verify", is_flag=True, help="Run unsplit too and compare all bytes; status 1 if they differ."
 )

@@ -166,6 +166,6 @@ def as_json(result: TrialResult) -> dict[str, Any]:
         },
     }
     if result.trial.wants_verification:
-        shown["verified"] = result.verification is None or result.verification.ok
+        shown["verified"] = result.verification.ok if result.verification else None
         shown["verification"] = _verified(result)
     return shown

@@ -240,7 +240,7 @@ class FileSpec:
                 f"{self.path}: {mapped.nbytes} bytes, expected at most {MAX_BYTES} (8 GiB)"
             )
         native = mapped.dtype.newbyteorder("=")
-        return np.array(mapped, dtype=native, order="C", ndmin=1, copy=True, subok=False)
+        return np.array(mapped, dtype=native, order="C", copy=True, subok=False)
 
 
 Spec = NumberSpec | ArraySpec | LocalSpec | FileSpec

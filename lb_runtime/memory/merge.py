@@ -59,6 +59,16 @@ def write_changed(target: Bytes, where: Interval, content: Bytes, changed: Mask)
         target[piece] ^= taken
 
 
+def first_clash(one: Bytes, one_changed: Mask, other: Bytes, other_changed: Mask) -> int | None:
+    """The first byte that both changed, to different values; None where there is none.
+
+    All four have one shape.
+    """
+    clash = one_changed & other_changed
+    clash &= one != other
+    return int(clash.argmax()) if clash.any() else None
+
+
 def first_overlap(intervals: Iterable[Interval]) -> tuple[Interval, Interval] | None:
     """Two of the intervals that share a byte, or None when all are disjoint."""
     ordered = sorted(

@@ -19,6 +19,8 @@ from torch import nn
 from predictor.errors import ModelError
 
 _FACTS = "facts.json"
+_MODE = 0o644
+"""A temporary file is its owner's alone; what is put in its place is for all to read."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -42,6 +44,7 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+        Path(temporary).chmod(_MODE)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from splitting import Adapt, Written, naive, plan_of, run_and_verify, with_prelu
 import lb_runtime.execute as execute_module
 from lb_runtime.analysis.verdict import Interval, Merge
 from lb_runtime.contexts import OpenPair
+from lb_runtime.errors import RaceError
 from lb_runtime.launch import NDRange
 from lb_runtime.memory.merge import Bytes, Mask, write_range
 from lb_runtime.verify import Verification
@@ -60,7 +61,11 @@ def group_id(pair: OpenPair, adapt_source: Adapt) -> Verification:
 def test_an_offset_launch_of_the_users_text_is_caught(pair: OpenPair, check: object) -> None:
     assert callable(check)
     assert check(pair, with_prelude).ok
-    assert not check(pair, naive).ok
+    try:
+        assert not check(pair, naive).ok
+    except RaceError as race:
+        # Parts that take each other's places are caught before the merge already.
+        assert "data race" in str(race)
 
 
 def scattered(pair: OpenPair) -> Verification:

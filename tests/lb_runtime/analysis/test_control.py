@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lb_runtime.analysis.control import ControlFlow
 from predictor.frontend import compile_source
 
@@ -63,17 +61,6 @@ def test_a_loop_without_an_exit_test_at_its_head_is_found() -> None:
     (loop,) = flow.loops.values()
     assert block_with(flow, "store") in loop.blocks
     assert all(flow.dominates(loop.header, latch) for latch in loop.latches)
-
-
-@pytest.mark.parametrize(
-    ("body", "is_reducible"),
-    [
-        ("for (int a = 0; a < n; a++) y[a] = x[a];", True),
-        ("if (x[i]) goto mid; top: y[i]++; mid: x[i] += 2; if (x[i] < n) goto top;", False),
-    ],
-)
-def test_a_jump_into_a_cycle_is_noticed(body: str, is_reducible: bool) -> None:
-    assert flow_of(body).is_reducible() is is_reducible
 
 
 def test_edges_that_share_a_target_guard_nothing() -> None:
