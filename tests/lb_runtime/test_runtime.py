@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lb_runtime import LaunchError, LocalArgument, Runtime
+from lb_runtime import KernelFileError, LaunchError, LocalArgument, Runtime
 from lb_runtime.contexts import OpenPair
 from lb_runtime.kernel import launch_range, look_at
 
@@ -132,3 +132,63 @@ def test_an_include_that_replaces_a_built_in_is_not_split(runtime: Runtime, tmp_
     outcome = runtime.run(source, "f", (1024,), (64,), a, options=(f"-I{tmp_path}",), cpu_share=0.5)
     assert [reason.code for reason in outcome.decision.reasons] == ["built-ins"]
     assert np.all(a == 21)
+
+
+def test_a_guard_on_the_global_id_is_seen_through(runtime: Runtime) -> None:
+    source = (
+        "__kernel void f(__global int *a, int n) { int i = get_global_id(0); if (i < n) a[i] = 1; }"
+    )
+    with pytest.raises(LaunchError, match="touches byte 4095 of argument a, which has 4000 bytes"):
+        runtime.run(source, "f", (2048,), (64,), np.zeros(1000, np.int32), 1024, cpu_share=0.5)
+
+
+def test_a_race_that_shows_in_the_merge_runs_whole(runtime: Runtime) -> None:
+    source = """
+    __kernel void f(__global const int *place, __global int *a) {
+        int i = get_global_id(0);
+        a[place[i]] = i + 1;
+    }"""
+    a = np.zeros(4, np.int32)
+    outcome = runtime.run(source, "f", (1024,), (64,), np.zeros(1024, np.int32), a, cpu_share=0.5)
+    assert [reason.code for reason in outcome.decision.reasons] == ["race"]
+    assert a[0] > 0
+
+
+def test_a_buffer_whose_traffic_data_decides_is_not_split(runtime: Runtime) -> None:
+    source = """
+    __kernel void f(__global const int *place, __global int *count) {
+        count[place[get_global_id(0)]] += 1;
+    }"""
+    place = np.arange(1024, dtype=np.int32)
+    count = np.zeros(1024, np.int32)
+    outcome = runtime.run(source, "f", (1024,), (64,), place, count, cpu_share=0.5)
+    assert [reason.code for reason in outcome.decision.reasons] == ["data-dependent"]
+    assert np.all(count == 1)
+
+
+def test_more_local_memory_than_a_device_has_is_refused(runtime: Runtime) -> None:
+    source = (
+        "__kernel void f(__global int *a, __local int *s) { s[0] = 1; a[get_global_id(0)] = s[0]; }"
+    )
+    with pytest.raises(LaunchError, match="local memory"):
+        runtime.run(
+            source, "f", (64,), (8,), np.zeros(64, np.int32), LocalArgument(1 << 30), cpu_share=0.5
+        )
+
+
+def test_a_function_that_calls_itself_is_refused(runtime: Runtime) -> None:
+    source = (
+        "int f(int n, __global int *x) { return n < 2 ? x[n] : f(n - 1, x) + f(n - 2, x); }"
+        "__kernel void k(__global int *x) { x[get_global_id(0)] = f(x[get_global_id(0)], x); }"
+    )
+    with pytest.raises(KernelFileError, match="'f' calls itself"):
+        runtime.run(source, "k", (64,), (8,), np.zeros(64, np.int32), cpu_share=0.5)
+
+
+def test_a_changed_include_is_seen_by_the_same_runtime(runtime: Runtime, tmp_path: Path) -> None:
+    source = '#include "what.h"\n__kernel void f(__global int *a) { a[INDEX] = 7; }'
+    for index in ("get_global_id(0)", "get_global_size(0) - 1 - get_global_id(0)"):
+        (tmp_path / "what.h").write_text(f"#define INDEX ({index})\n")
+        a = np.zeros(1024, np.int32)
+        runtime.run(source, "f", (1024,), (64,), a, options=(f"-I{tmp_path}",), cpu_share=0.3)
+        assert np.all(a == 7)
