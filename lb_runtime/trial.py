@@ -22,6 +22,9 @@ from lb_runtime.plan import Plan
 from lb_runtime.runtime import Decision, Runtime
 from lb_runtime.verify import Verification, unsplit, verify
 
+LONG_SECONDS = 3.0
+"""Beside a launch as long as this one, what compiling takes does not count."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
@@ -77,8 +80,9 @@ def run_trial(
 ) -> TrialResult:
     """Run a trial; the arrays in its values end up as the last split run left them.
 
-    Where times are compared, each plan runs once before: drivers compile in the first launch.
-    `progress` is told how many launches are done.
+    Each plan runs once before it is timed, since drivers compile in the first launch; a split launch
+    that takes longer than `LONG_SECONDS` counts as timed at once. `progress` is told how many launches
+    are done.
 
     Raises:
         LoadBalancerError, PredictorError: as `Runtime.run`.
@@ -106,11 +110,10 @@ def run_trial(
     executions: list[Execution] = []
     first = runtime.carry_out(kernel, decision, values)
     decision = first.decision
-    if trial.repeat > 1 or trial.alone:
-        for plan in alone_plans.values():
-            once(plan)
-    else:
+    if first.execution.total_seconds > LONG_SECONDS:
         executions.append(first.execution)
+    for plan in alone_plans.values():
+        once(plan)
     alone: dict[int, list[Execution]] = {device: [] for device in alone_plans}
     while len(executions) < trial.repeat:
         for device, plan in alone_plans.items():
@@ -119,6 +122,7 @@ def run_trial(
     verification = None
     if trial.wants_verification and decision.is_split:
         if alone_plans:
+            # Others have run since, on the same arrays.
             executions[-1] = once(decision.plan)
         verification = _verify(decision, executions[-1], originals, values, once, kernel)
     return TrialResult(

@@ -8,10 +8,13 @@ import kernel_references as references
 import numpy as np
 import pytest
 
+from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.verdict import Declined, Merge, Splittable
+from lb_runtime.arguments import bind
 from lb_runtime.cli.kernel_file import read_source
 from lb_runtime.contexts import OpenPair
 from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.launch import Launch
 from lb_runtime.runtime import Runtime
 from lb_runtime.trial import Trial, TrialResult, run_trial
 from lb_runtime.verify import Outcome
@@ -106,3 +109,22 @@ def test_the_verdict_on_a_shipped_kernel_is_the_stated_one(halves: OpenPair, ste
     assert isinstance(verdict, Splittable)
     merged = {a.name for a in verdict.arguments if a.merge is Merge.DIFFERENCE}
     assert merged == MERGED_BY_DIFFERENCE.get(stem, set())
+
+
+@pytest.mark.parametrize(
+    ("share", "splits"), [(0.1, False), (0.37, False), (0.5, True), (0.9, False)]
+)
+def test_a_bitonic_step_is_split_only_between_the_pairs_that_it_exchanges(
+    share: float, splits: bool
+) -> None:
+    launch = references.default_launch("bitonic_step")
+    values = references.materialise(launch)
+    kernel = kernel_of("bitonic_step")
+    bound, _ = bind(kernel.facts, [values[p.name] for p in kernel.facts.parameters])
+    nd_range = launch_range(kernel, launch.global_size, launch.local_size, launch.offset)
+    verdict = judge(kernel.facts, Launch(kernel.name, nd_range, bound), (share, 1 - share))
+    if splits:
+        assert isinstance(verdict, Splittable)
+    else:
+        assert isinstance(verdict, Declined)
+        assert [reason.code for reason in verdict.reasons] == ["data-dependent"]
