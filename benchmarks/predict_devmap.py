@@ -57,7 +57,7 @@ def main(data: Path, output: Path) -> None:
 
 def measure(data: Path) -> list[dict[str, object]]:
     """One entry per distinct source: its fraction and times in milliseconds, or clang's error."""
-    from predictor import frontend, ir, program_graph
+    from predictor import assembly, frontend, program_graph
     from predictor.errors import CompileError
     from predictor.predict import Predictor
 
@@ -78,7 +78,7 @@ def measure(data: Path) -> list[dict[str, object]]:
             entry.update(error=error.message, line=error.line)
             continue
         compiled = perf_counter()
-        module = ir.parse(text)
+        module = assembly.parse(text)
         parsed = perf_counter()
         graph = program_graph.build(module)
         built = perf_counter()

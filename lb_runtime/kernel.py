@@ -13,7 +13,7 @@ from time import perf_counter
 from lb_runtime.analysis.facts import KernelFacts, kernel_facts
 from lb_runtime.errors import LaunchError
 from lb_runtime.launch import NDRange
-from predictor import ir, program_graph
+from predictor import assembly, program_graph
 from predictor.frontend import compile_text, included_text
 from predictor.program_graph import ProgramGraph
 
@@ -71,7 +71,7 @@ def look_at(
     started = perf_counter()
     text = compile_text(source, options, filename=filename, cache=cache)
     compiled = perf_counter()
-    module = ir.parse(text)
+    module = assembly.parse(text)
     parsed = perf_counter()
     everything = included_text(source, options, filename=filename)
     if everything != source:

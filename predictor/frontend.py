@@ -22,7 +22,7 @@ from pathlib import Path
 
 import platformdirs
 
-from predictor import ir
+from predictor import assembly, ir
 from predictor.errors import CompileError, FrontEndError
 
 CACHE_VERSION = 1
@@ -72,7 +72,7 @@ def compile_source(
         CompileError: clang refused the source; the message is clang's first error, with its place.
         FrontEndError: clang cannot be run.
     """
-    return ir.parse(compile_text(source, options, filename=filename, cache=cache))
+    return assembly.parse(compile_text(source, options, filename=filename, cache=cache))
 
 
 def compile_text(

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[1]
 ROOMS = [
     "predictor.errors",
     "predictor.ir",
+    "predictor.type_grammar",
+    "predictor.instruction_reader",
+    "predictor.assembly",
     "predictor.frontend",
     "predictor.program_graph",
     "predictor.features",

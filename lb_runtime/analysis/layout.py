@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from predictor import ir
+from predictor.type_grammar import split_types
 
 POINTER_BYTES = 8
 _SCALAR_BYTES = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "fp128": 16}
@@ -127,4 +127,4 @@ def _members(type_text: str, structs: dict[str, str]) -> tuple[list[str], bool]:
     inner = body[2:-2] if packed else body[1:-1]
     if not body or body[0] not in "{<":
         raise UnknownLayoutError(type_text)
-    return ir.split_types(inner), packed
+    return split_types(inner), packed

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from predictor import frontend, ir, program_graph
+from predictor import assembly, frontend, program_graph
 from predictor.program_graph import CALL, CONSTANT, CONTROL, DATA, INSTRUCTION, VARIABLE
 
 FIBONACCI = """
@@ -31,7 +31,7 @@ define i32 @fib(i32 %0) {
 
 @pytest.fixture
 def fibonacci() -> program_graph.ProgramGraph:
-    return program_graph.build(ir.parse(FIBONACCI))
+    return program_graph.build(assembly.parse(FIBONACCI))
 
 
 def edges(graph: program_graph.ProgramGraph, flow: int) -> list[tuple[str, str, int]]:
@@ -83,7 +83,7 @@ def test_a_parameter_is_one_variable_for_all_its_uses(
 
 def test_a_constant_is_one_node_for_all_its_uses() -> None:
     graph = program_graph.build(
-        ir.parse(
+        assembly.parse(
             "define i32 @f(i32 %0) {\n  %2 = add i32 %0, 7\n  %3 = mul i32 %2, 7\n  ret i32 %3\n}"
         )
     )
@@ -127,7 +127,7 @@ def test_variables_carry_their_type(fibonacci: program_graph.ProgramGraph) -> No
 
 
 def test_structs_are_written_as_one_word() -> None:
-    module = ir.parse(
+    module = assembly.parse(
         "%struct.pair = type { i32, i32 }\n"
         "define i32 @f(%struct.pair %0) {\n"
         "  %2 = extractvalue %struct.pair %0, 0\n  ret i32 %2\n}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from predictor import frontend, ir
+from predictor import assembly, frontend
 from predictor.errors import FrontEndError
 
 KERNELS = sorted((Path(__file__).parents[2] / "kernels").glob("*.cl"))
@@ -55,7 +55,7 @@ def llvm_walk(text: str) -> list[tuple[str, list[tuple[str, str, int]]]]:
 )
 def test_functions_and_instructions_are_those_that_llvm_reads(source: str) -> None:
     text = frontend.compile_text(source)
-    parsed = ir.parse(text)
+    parsed = assembly.parse(text)
     expected = llvm_walk(text)
     assert [function.name.lstrip("@") for function in parsed.functions] == [n for n, _ in expected]
     for function, (_, instructions) in zip(parsed.functions, expected):
@@ -99,7 +99,7 @@ define spir_kernel void @f(float addrspace(1)* nocapture %0, i32 %1) {
   ret void
 }
 """
-    (function,) = ir.parse(text).functions
+    (function,) = assembly.parse(text).functions
     pointer, store = function.blocks[0].instructions[1:3]
     assert pointer.type == "float addrspace(1)*"
     assert store.operands[1].type == "float addrspace(1)*"
@@ -116,7 +116,7 @@ def test_types_of_a_target_are_read() -> None:
 
 def test_an_unknown_instruction_is_an_error_that_shows_it() -> None:
     with pytest.raises(FrontEndError, match="frobnicate"):
-        ir.parse("define void @f() {\n  %1 = frobnicate i32 0\n  ret void\n}\n")
+        assembly.parse("define void @f() {\n  %1 = frobnicate i32 0\n  ret void\n}\n")
 
 
 def test_one_kernel_of_several_can_be_taken_alone() -> None:
