@@ -85,7 +85,3 @@ class Execution:
     def downloaded_bytes(self) -> int:
         """The bytes fetched from all devices."""
         return sum(part.downloaded_bytes for part in self.parts)
-
-    def device_seconds(self, device: int) -> float:
-        """The kernel time of one device."""
-        return sum(part.kernel_seconds for part in self.parts if part.device == device)

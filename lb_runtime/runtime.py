@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
 
-from lb_runtime.analysis.judge import judge, written_arguments
+from lb_runtime.analysis.judge import written_arguments
 from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.verdict import Declined, Splittable, Verdict
@@ -20,10 +20,10 @@ from lb_runtime.contexts import OpenPair, open_pair
 from lb_runtime.errors import BuildError, LaunchError, RaceError
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
+from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
-from lb_runtime.prelude import NotAdaptable, adapt
 from predictor.frontend import split_options
 from predictor.predict import Predictor
 
@@ -172,14 +172,10 @@ class Runtime:
             raise LaunchError(f"CPU share {share} given, expected a fraction from 0 to 1")
         if outside := overreach(kernel.facts, launch):
             raise LaunchError(str(outside))
-        verdict = judge(kernel.facts, launch, (share, 1 - share))
-        if isinstance(verdict, Splittable) and len(verdict.slices) > 1:
-            adapted = adapt(kernel.source, kernel.options, launch.nd_range, kernel.facts.builtins)
-            if isinstance(adapted, NotAdaptable):
-                verdict = Declined((Reason("built-ins", adapted.reason),))
-            else:
-                plan = split_plan(launch, verdict, adapted.source, adapted.options)
-                return Decision(launch, share, prediction, verdict, plan)
+        verdict, adapted = judged(kernel, launch, share)
+        if adapted and isinstance(verdict, Splittable) and len(verdict.slices) > 1:
+            plan = split_plan(launch, verdict, adapted.source, adapted.options)
+            return Decision(launch, share, prediction, verdict, plan)
         device = CPU if share >= 0.5 else GPU
         return Decision(launch, share, prediction, verdict, self.alone(kernel, launch, device))
 

@@ -47,6 +47,7 @@ ROOMS = [
     "lb_runtime.execute",
     "lb_runtime.verify",
     "lb_runtime.kernel",
+    "lb_runtime.judged",
     "lb_runtime.arguments",
     "lb_runtime.runtime",
     "lb_runtime.trial",

@@ -154,10 +154,6 @@ class Bounds:
             self._everywhere.append(constraint)
             _file(self._wide_everywhere, constraint)
 
-    def knows(self, symbol: Symbol) -> bool:
-        """Whether a symbol has been given its span."""
-        return symbol in self._spans
-
     def span(self, symbol: Symbol) -> Span:
         """What a symbol can be here."""
         narrowed = self._narrowed.get(symbol)

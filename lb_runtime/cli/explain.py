@@ -10,15 +10,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.reasons import REASONS, Reason
 from lb_runtime.analysis.verdict import ArgumentVerdict, Declined, Merge, Splittable, Verdict
 from lb_runtime.cli.console import console
 from lb_runtime.cli.launches import Share, choose_kernel, kernel_options, launch_options
 from lb_runtime.cli.predict import launch_of
+from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch
-from lb_runtime.prelude import NotAdaptable, adapt
 
 ROLES = ("CPU", "GPU")
 
@@ -52,7 +51,7 @@ def command(
     """
     choice = choose_kernel(path, name, build_options)
     launch, assumed = launch_of(choice, global_size, local_size, offset, specs)
-    verdict = full_verdict(choice.kernel, launch, 0.5 if share is None else share)
+    verdict, _ = judged(choice.kernel, launch, 0.5 if share is None else share)
     if as_json:
         click.echo(json.dumps(_as_json(choice.kernel, launch, verdict, assumed)))
         return
@@ -74,16 +73,6 @@ def command(
         f"{nd_range.groups[verdict.dimension]} work-groups"
     )
     console().print(_table(verdict))
-
-
-def full_verdict(kernel: Kernel, launch: Launch, share: float) -> Verdict:
-    """The verdict, the text's own obstacles included."""
-    verdict = judge(kernel.facts, launch, (share, 1 - share))
-    if isinstance(verdict, Splittable):
-        adapted = adapt(kernel.source, kernel.options, launch.nd_range, kernel.facts.builtins)
-        if isinstance(adapted, NotAdaptable):
-            return Declined((Reason("built-ins", adapted.reason),))
-    return verdict
 
 
 def _table(verdict: Splittable) -> Table:
