@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.contexts import OpenDevice
 from lb_runtime.errors import ArgumentError, ExecutionError, LaunchError
 from lb_runtime.launch import Argument, BufferArgument, LocalArgument, ScalarArgument
@@ -195,7 +196,7 @@ def _check_buffer_plan(plan: Plan, buffer_plan: BufferPlan) -> None:
         )
 
 
-def _ranges_left(plan: Plan, part: Part, memory: int) -> list[Interval]:
+def _ranges_left(plan: Plan, part: Part, memory: int) -> list[Region]:
     """What the part copies back of one memory as it is; two arguments may leave the same bytes."""
     memories = memories_of(plan)
     return coalesced(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -175,20 +175,38 @@ def default_local_size(global_size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(local)
 
 
+class Integers(NamedTuple):
+    """What integers of `bits` a buffer is known to hold at every element: `low` to `high`, both included."""
+
+    bits: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, slots=True)
 class BufferArgument:
     """A global or constant memory object: its size, and which memory it is.
 
     `memory` is the same number for two arguments that share bytes (one buffer given twice, or
-    overlapping sub-buffers), and different otherwise.
+    sub-buffers of one), and different otherwise; `start_bytes` is where in that memory the argument
+    begins. `integers` is what is known of its content while the kernel runs, None for nothing.
     """
 
     size_bytes: int
     memory: int
+    start_bytes: int = 0
+    integers: Integers | None = None
 
     def __post_init__(self) -> None:
         if self.size_bytes < 1:
             raise ArgumentError(f"a buffer of {self.size_bytes} bytes given, expected at least 1")
+        if self.start_bytes < 0:
+            raise ArgumentError(f"a buffer from byte {self.start_bytes} given, expected 0 or more")
+
+    @property
+    def stop_bytes(self) -> int:
+        """The byte of its memory after the argument's last one."""
+        return self.start_bytes + self.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,5 +249,5 @@ class Launch:
         seen: dict[int, int] = {}
         for argument in self.arguments:
             if isinstance(argument, BufferArgument):
-                seen[argument.memory] = max(seen.get(argument.memory, 0), argument.size_bytes)
+                seen[argument.memory] = max(seen.get(argument.memory, 0), argument.stop_bytes)
         return sum(seen.values())

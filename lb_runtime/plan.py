@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lb_runtime.analysis.verdict import Interval, Merge, Splittable
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import AtomicZone, Merge, Splittable
 from lb_runtime.launch import BufferArgument, Launch, Slice
 
 
@@ -20,13 +21,15 @@ class BufferPlan:
     hold before it starts: what the part reads, and the old content of what it may leave unwritten.
     `leaves` are the bytes that the part may write: for `Merge.RANGE` they are copied back as they are
     (no other part's `leaves` overlap them); for `Merge.DIFFERENCE` the bytes in it that differ from
-    the original are; for `Merge.NONE` it is empty.
+    the original are; for `Merge.ATOMIC` each of the `zones` is combined by its operation; for
+    `Merge.NONE` it is empty.
     """
 
     argument: int
     merge: Merge
-    needs: Interval
-    leaves: Interval
+    needs: Region
+    leaves: Region
+    zones: tuple[AtomicZone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def _part(launch: Launch, device: int, piece: Slice, number: int, verdict: Split
             argument.merge,
             argument.footprints[number].needs,
             argument.footprints[number].leaves,
+            argument.zones,
         )
         for index, argument in enumerate(verdict.arguments)
         if argument.merge is not None
@@ -101,8 +105,8 @@ def whole_plan(
         BufferPlan(
             index,
             Merge.RANGE if written[index] else Merge.NONE,
-            Interval(0, argument.size_bytes),
-            Interval(0, argument.size_bytes if written[index] else 0),
+            Region.range(0, argument.size_bytes),
+            Region.range(0, argument.size_bytes if written[index] else 0),
         )
         for index, argument in enumerate(launch.arguments)
         if isinstance(argument, BufferArgument)

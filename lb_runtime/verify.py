@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.checks import memories_of
 from lb_runtime.errors import ArgumentError
 from lb_runtime.execution import Ownership
@@ -93,7 +94,10 @@ def unsplit(plan: Plan, device: int, source: str, options: tuple[str, ...]) -> P
     nd_range = plan.launch.nd_range
     buffers = tuple(
         BufferPlan(
-            index, Merge.RANGE, Interval(0, argument.size_bytes), Interval(0, argument.size_bytes)
+            index,
+            Merge.RANGE,
+            Region.range(0, argument.size_bytes),
+            Region.range(0, argument.size_bytes),
         )
         for index, argument in enumerate(plan.launch.arguments)
         if isinstance(argument, BufferArgument)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.checks import Value
 from lb_runtime.contexts import OpenPair
 from lb_runtime.execute import execute
@@ -80,11 +81,11 @@ def plan_of(
             if not isinstance(argument, BufferArgument):
                 continue
             how = (written or {}).get(index, Written(Merge.NONE))
-            whole = Interval(0, argument.size_bytes)
+            whole = Region.range(0, argument.size_bytes)
             leaves = {
-                Merge.NONE: Interval(0, 0),
+                Merge.NONE: Region.range(0, 0),
                 Merge.DIFFERENCE: whole,
-                Merge.RANGE: Interval(
+                Merge.RANGE: Region.range(
                     min(piece.group_start * how.group_bytes, argument.size_bytes),
                     min(piece.group_stop * how.group_bytes, argument.size_bytes),
                 ),

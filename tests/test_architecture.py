@@ -58,6 +58,7 @@ ROOMS = [
 
 ANALYSIS = [
     "reasons",
+    "regions",
     "verdict",
     "layout",
     "control",

@@ -80,7 +80,18 @@ def slice_accesses(kernel: KernelFacts, launch: Launch, piece: Slice) -> SliceAc
     sizes = NDRangeFacts(
         nd_range.dimensions, nd_range.global_size, nd_range.local_size, nd_range.offset
     )
-    frame = Frame(kernel.module, kernel.function, _arguments(kernel, launch, bounds), bounds, sizes)
+    frame = Frame(
+        kernel.module,
+        kernel.function,
+        _arguments(kernel, launch, bounds),
+        bounds,
+        sizes,
+        contents={
+            index: argument.integers
+            for index, argument in enumerate(launch.arguments)
+            if isinstance(argument, BufferArgument) and argument.integers
+        },
+    )
     walker = _Walker()
     walker.walk(frame)
     return SliceAccesses(tuple(walker.accesses), walker.reason)

@@ -7,7 +7,7 @@ an opaque value of which only the range of its type is known; nothing here raise
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lb_runtime.analysis import arithmetic, functions, layout, pointers, vectors
 from lb_runtime.analysis.control import ControlFlow, Edge, Loop
@@ -24,9 +24,11 @@ from lb_runtime.analysis.values import (
     builtin_name,
     type_span,
 )
+from lb_runtime.launch import Integers
 from predictor import ir
 
 MAX_CALL_DEPTH = 8
+NOTHING_KNOWN: Mapping[int, Integers] = {}
 
 
 class Frame:
@@ -40,6 +42,7 @@ class Frame:
         bounds: Bounds,
         dimensions: NDRangeFacts,
         path: str = "",
+        contents: Mapping[int, Integers] = NOTHING_KNOWN,
     ) -> None:
         self.module = module
         self.function = function
@@ -47,6 +50,7 @@ class Frame:
         self.path = path
         self.dimensions = dimensions
         self._base = bounds
+        self._contents = contents
         self._values: dict[str, Value] = dict(
             zip((parameter.name for parameter in function.parameters), arguments)
         )
@@ -245,8 +249,10 @@ class Frame:
             return self._call(instruction, block)
         if opcode == "alloca":
             return WORK_GROUP_POINTER
-        if opcode == "load" and layout.address_space(instruction.type) in (1, 2, 4):
-            return UNKNOWN_POINTER
+        if opcode == "load":
+            if layout.address_space(instruction.type) in (1, 2, 4):
+                return UNKNOWN_POINTER
+            return self._loaded(instruction, operands[0])
         if opcode == "extractelement":
             return vectors.lane(self.value(operands[0]), self.form(operands[1]))
         if layout.vector(instruction.type):
@@ -257,6 +263,26 @@ class Frame:
         if opcode == "icmp":
             return self._opaque(instruction.name, instruction.type, Span(0, 1))
         return self._integer(instruction, bits, block)
+
+    def _loaded(self, instruction: ir.Instruction, place: ir.Operand) -> Value:
+        """Integers that are read from a buffer: any of the type, or those that it is known to hold."""
+        type_text = instruction.type
+        lanes = layout.vector(type_text)
+        bits = layout.integer_bits(lanes[1] if lanes else type_text)
+        span: Span | None = None
+        for address in self.pointer(place) if bits else ():
+            known = self._contents.get(address.parameter) if address.base == "argument" else None
+            if known is None or known.bits != bits:
+                return None
+            here = Span(known.low, known.high)
+            span = here if span is None else span.hull(here)
+        if span is None:
+            return None
+        if not lanes:
+            return self._opaque(instruction.name, type_text, span)
+        numbered = [f"{instruction.name} lane {lane}" for lane in range(lanes[0])]
+        values = [self._opaque(name, lanes[1], span) for name in numbered]
+        return [value if isinstance(value, Form) else None for value in values]
 
     def _integer(self, instruction: ir.Instruction, bits: int, block: str) -> Value:
         """The result of an instruction on integers."""
@@ -410,10 +436,12 @@ class Frame:
     def _call(self, instruction: ir.Instruction, block: str) -> Value:
         if self.callee(instruction) is not None:
             return self._returned(instruction, block)
+        name = builtin_name(instruction.detail)
+        if name.startswith("vload") and len(instruction.operands) == 2:
+            return self._loaded(instruction, instruction.operands[1])
         bits = layout.integer_bits(instruction.type)
         if not bits:
             return None
-        name = builtin_name(instruction.detail)
         if name.startswith("get_"):
             return self._identity(name, instruction)
         if not functions.FOLLOWED.match(name):
@@ -462,6 +490,7 @@ class Frame:
                     self.bounds(block),
                     self.dimensions,
                     f"{self.path}/{key}",
+                    self._contents,
                 )
             if self._finding:
                 return frame

@@ -17,11 +17,11 @@ from lb_runtime.analysis.accesses import Access, arguments_written, slice_access
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Grid
 from lb_runtime.analysis.reasons import Reason
+from lb_runtime.analysis.regions import Region
 from lb_runtime.analysis.verdict import (
     ArgumentVerdict,
     Declined,
     Footprint,
-    Interval,
     Merge,
     Splittable,
     Verdict,
@@ -181,17 +181,17 @@ def _merge(
     parts: Sequence[tuple[Access, ...]], size_bytes: int
 ) -> tuple[Merge, tuple[Footprint, ...], str, int]:
     """How one buffer merges, what each part needs and leaves, why, and the line that decides."""
-    whole = Interval(0, size_bytes)
+    whole = Region.range(0, size_bytes)
     reads = [_hull(part, size_bytes, writes=False) for part in parts]
     writes = [_hull(part, size_bytes, writes=True) for part in parts]
     first_write = next((a.line for part in parts for a in part if a.is_write), 0)
     if not any(access.is_write for part in parts for access in part):
-        footprints = tuple(Footprint(read, Interval(0, 0)) for read in reads)
+        footprints = tuple(Footprint(read, Region.range(0, 0)) for read in reads)
         return Merge.NONE, footprints, "", 0
     ordered = sorted((w for w in writes if w.size_bytes), key=lambda w: w.start)
     disjoint = all(a.stop <= b.start for a, b in pairwise(ordered))
     if disjoint:
-        footprints = tuple(Footprint(r.hull(w), w) for r, w in zip(reads, writes))
+        footprints = tuple(Footprint(r.union(w).hull, w) for r, w in zip(reads, writes))
         return Merge.RANGE, footprints, "", first_write
     inexact = next((a for part in parts for a in part if a.is_write and not a.is_exact), None)
     if inexact is not None:
@@ -201,14 +201,14 @@ def _merge(
     return Merge.DIFFERENCE, tuple(Footprint(whole, w) for w in writes), why, line
 
 
-def _hull(accesses: Sequence[Access], size_bytes: int, *, writes: bool) -> Interval:
+def _hull(accesses: Sequence[Access], size_bytes: int, *, writes: bool) -> Region:
     """The bytes of the buffer that reads (or writes) may touch, clipped to the buffer."""
-    result = Interval(0, 0)
+    result = Region.range(0, 0)
     for access in accesses:
         if access.is_write == writes:
             start = min(max(access.span.low, 0), size_bytes)
             stop = max(start, min(access.span.high + 1, size_bytes))
-            result = result.hull(Interval(start, stop))
+            result = result.union(Region.range(start, stop)).hull
     return result
 
 

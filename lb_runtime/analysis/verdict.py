@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lb_runtime.analysis.reasons import Reason
+from lb_runtime.analysis.regions import Region
 from lb_runtime.launch import Slice
 
 
@@ -17,38 +18,23 @@ class Merge(Enum):
 
     NONE = "read only"
     RANGE = "written range"
+    ATOMIC = "combined atomics"
     DIFFERENCE = "difference from the original"
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """The bytes `[start, stop)` of a buffer; empty where both are equal."""
+class AtomicZone:
+    """Bytes of a buffer that a kernel changes by one kind of integer atomic alone, its results unused.
 
+    `operation` is "add" (also sub, inc and dec), "min", "max", "and", "or" or "xor". The zone holds
+    whole numbers of `width_bytes` (4 or 8), from `start` up to `stop`; `is_signed` matters to min and max.
+    """
+
+    operation: str
     start: int
     stop: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start <= self.stop:
-            raise ValueError(
-                f"bytes [{self.start}, {self.stop}) given, expected 0 <= start <= stop"
-            )
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes the interval holds."""
-        return self.stop - self.start
-
-    def hull(self, other: Interval) -> Interval:
-        """The smallest interval that holds both; an empty one adds nothing."""
-        if not self.size_bytes:
-            return other
-        if not other.size_bytes:
-            return self
-        return Interval(min(self.start, other.start), max(self.stop, other.stop))
-
-    def overlaps(self, other: Interval) -> bool:
-        """Whether the two intervals share a byte."""
-        return max(self.start, other.start) < min(self.stop, other.stop)
+    width_bytes: int
+    is_signed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +44,8 @@ class Footprint:
     `needs` are the bytes that its device must hold before it starts, `leaves` those that it may write.
     """
 
-    needs: Interval
-    leaves: Interval
+    needs: Region
+    leaves: Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +54,7 @@ class ArgumentVerdict:
 
     `name` and `kind` are the parameter's; `merge` is None for an argument that is no buffer. `footprints`
     has one entry per part. `reason` says why the merge is not a simpler one; `line` is the source line of
-    the access that decides, 0 where there is none.
+    the access that decides, 0 where there is none. `zones` are those of `Merge.ATOMIC`, else empty.
     """
 
     name: str
@@ -78,6 +64,7 @@ class ArgumentVerdict:
     footprints: tuple[Footprint, ...] = ()
     reason: str = ""
     line: int = 0
+    zones: tuple[AtomicZone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lb_runtime.analysis.verdict import Interval
+from lb_runtime.analysis.regions import Region
 from lb_runtime.errors import ArgumentError
 
 Bytes = npt.NDArray[np.uint8]
@@ -43,12 +43,12 @@ def changed_bytes(original: Bytes, content: Bytes) -> Mask:
     return np.not_equal(original, content)
 
 
-def write_range(target: Bytes, where: Interval, content: Bytes) -> None:
+def write_range(target: Bytes, where: Region, content: Bytes) -> None:
     """Put `content`, of shape `(where.size_bytes,)`, into the whole buffer `target` as it is."""
     target[where.start : where.stop] = content
 
 
-def write_changed(target: Bytes, where: Interval, content: Bytes, changed: Mask) -> None:
+def write_changed(target: Bytes, where: Region, content: Bytes, changed: Mask) -> None:
     """Put only the `changed` bytes of `content` into the whole buffer `target`."""
     # In pieces that stay in the cache, and without a branch for each byte, as a masked copy has.
     target = target[where.start : where.stop]
@@ -69,7 +69,7 @@ def first_clash(one: Bytes, one_changed: Mask, other: Bytes, other_changed: Mask
     return int(clash.argmax()) if clash.any() else None
 
 
-def first_overlap(intervals: Iterable[Interval]) -> tuple[Interval, Interval] | None:
+def first_overlap(intervals: Iterable[Region]) -> tuple[Region, Region] | None:
     """Two of the intervals that share a byte, or None when all are disjoint."""
     ordered = sorted(
         (interval for interval in intervals if interval.size_bytes),
@@ -81,14 +81,14 @@ def first_overlap(intervals: Iterable[Interval]) -> tuple[Interval, Interval] | 
     return None
 
 
-def coalesced(intervals: Iterable[Interval]) -> list[Interval]:
+def coalesced(intervals: Iterable[Region]) -> list[Region]:
     """The same bytes as disjoint intervals, in order; those that overlap become one."""
-    result: list[Interval] = []
+    result: list[Region] = []
     for interval in sorted(intervals, key=lambda interval: interval.start):
         if not interval.size_bytes:
             continue
         if result and result[-1].overlaps(interval):
-            result[-1] = result[-1].hull(interval)
+            result[-1] = result[-1].union(interval)
         else:
             result.append(interval)
     return result

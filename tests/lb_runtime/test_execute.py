@@ -7,7 +7,8 @@ import pyopencl as cl
 import pytest
 from splitting import Written, plan_of, run_and_verify
 
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import (
     ArgumentError,
@@ -64,7 +65,7 @@ def test_only_the_bytes_that_a_part_needs_and_leaves_are_moved(pair: OpenPair) -
     parts = []
     for part in plan.parts:
         leaves = next(buffer.leaves for buffer in part.buffers if buffer.argument == 1)
-        nothing = Interval(0, 0)
+        nothing = Region.range(0, 0)
         buffers = (
             BufferPlan(0, Merge.NONE, leaves, nothing),
             BufferPlan(1, Merge.RANGE, nothing, leaves),
@@ -102,9 +103,9 @@ def test_many_parts_on_each_device_merge_too(pair: OpenPair) -> None:
     parts = []
     for number, piece in enumerate(pieces):
         offset, size = plan.launch.nd_range.part(piece)
-        leaves = Interval(piece.group_start * 256, piece.group_stop * 256)
+        leaves = Region.range(piece.group_start * 256, piece.group_stop * 256)
         buffers = (
-            BufferPlan(0, Merge.NONE, leaves, Interval(0, 0)),
+            BufferPlan(0, Merge.NONE, leaves, Region.range(0, 0)),
             BufferPlan(1, Merge.DIFFERENCE, leaves, leaves),
         )
         parts.append(Part(number % 2, piece, offset, size, buffers))
@@ -179,7 +180,7 @@ def test_a_failing_device_leaves_the_host_arrays_untouched(
 
 def test_parts_that_leave_the_same_bytes_are_refused(pair: OpenPair) -> None:
     plan, values = doubling()
-    everything = Interval(0, values[1].nbytes)
+    everything = Region.range(0, values[1].nbytes)
     parts = tuple(
         Part(
             part.device,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb_runtime.analysis.verdict import Interval
+from lb_runtime.analysis.regions import Region
 from lb_runtime.errors import ArgumentError
 from lb_runtime.memory.merge import (
     as_bytes,
@@ -19,12 +19,12 @@ from lb_runtime.memory.merge import (
 )
 
 intervals = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(
-    lambda at: Interval(at[0], sum(at))
+    lambda at: Region.range(at[0], sum(at))
 )
 
 
 @given(st.lists(intervals, max_size=6))
-def test_coalesced_intervals_are_disjoint_and_hold_the_same_bytes(given_: list[Interval]) -> None:
+def test_coalesced_intervals_are_disjoint_and_hold_the_same_bytes(given_: list[Region]) -> None:
     result = coalesced(given_)
     assert first_overlap(result) is None
     assert covered(result) == covered(given_)
@@ -32,7 +32,7 @@ def test_coalesced_intervals_are_disjoint_and_hold_the_same_bytes(given_: list[I
 
 @given(st.lists(intervals, max_size=6))
 def test_an_overlap_is_found_exactly_where_a_byte_is_in_two_intervals(
-    given_: list[Interval],
+    given_: list[Region],
 ) -> None:
     shared = sum(interval.size_bytes for interval in given_) > len(covered(given_))
     overlap = first_overlap(given_)
@@ -41,7 +41,7 @@ def test_an_overlap_is_found_exactly_where_a_byte_is_in_two_intervals(
         assert overlap[0].overlaps(overlap[1])
 
 
-def covered(given_: list[Interval]) -> set[int]:
+def covered(given_: list[Region]) -> set[int]:
     return {byte for interval in given_ for byte in range(interval.start, interval.stop)}
 
 
@@ -54,7 +54,7 @@ def test_differences_of_any_number_of_parts_add_up(data: st.DataObject, size: in
     merged = original.copy()
     for part in (1, 2, 3):
         copy = np.where(writer == part, result, original)
-        write_changed(merged, Interval(0, size), copy, changed_bytes(original, copy))
+        write_changed(merged, Region.range(0, size), copy, changed_bytes(original, copy))
     assert np.array_equal(merged, np.where(writer > 0, result, original))
 
 
@@ -66,7 +66,7 @@ def test_ranges_that_tile_a_buffer_add_up(data: st.DataObject, size: int, parts:
     result = np.frombuffer(data.draw(st.binary(min_size=size, max_size=size)), np.uint8)
     merged = np.zeros(size, np.uint8)
     for start, stop in zip([0, *edges], [*edges, size]):
-        write_range(merged, Interval(start, stop), result[start:stop])
+        write_range(merged, Region.range(start, stop), result[start:stop])
     assert np.array_equal(merged, result)
 
 

@@ -9,7 +9,8 @@ import pytest
 from splitting import Adapt, Written, naive, plan_of, run_and_verify, with_prelude
 
 import lb_runtime.execute as execute_module
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import RaceError
 from lb_runtime.launch import NDRange
@@ -91,7 +92,7 @@ def test_a_merge_that_copies_whole_buffers_is_caught(
 ) -> None:
     assert scattered(pair).ok
 
-    def copy_whole(target: Bytes, where: Interval, content: Bytes, changed: Mask) -> None:
+    def copy_whole(target: Bytes, where: Region, content: Bytes, changed: Mask) -> None:
         write_range(target, where, content)
 
     monkeypatch.setattr(execute_module, "write_changed", copy_whole)
@@ -118,7 +119,7 @@ def test_a_merge_that_ignores_the_ranges_is_caught(
 
     assert check().ok
 
-    def one_group_late(target: Bytes, where: Interval, content: Bytes) -> None:
+    def one_group_late(target: Bytes, where: Region, content: Bytes) -> None:
         start = min(where.start + 64, target.size - content.size)
         target[start : start + content.size] = content
 

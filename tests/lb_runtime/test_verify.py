@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lb_runtime.analysis.verdict import Interval, Merge
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge
 from lb_runtime.errors import ArgumentError
 from lb_runtime.execution import Ownership
 from lb_runtime.launch import BufferArgument, Launch, NDRange, Slice
@@ -22,9 +23,13 @@ def plan(merge: Merge, written: int = 8) -> Plan:
     """Groups of one item, one float each; device 0 runs three of eight. `written` floats have an owner."""
     parts = []
     for device, (start, stop) in enumerate([(0, 3), (3, 8)]):
-        span = Interval(4 * start, 4 * min(stop, written))
-        leaves = {Merge.NONE: Interval(0, 0), Merge.RANGE: span, Merge.DIFFERENCE: Interval(0, 32)}
-        buffer = BufferPlan(0, merge, Interval(0, 32), leaves[merge])
+        span = Region.range(4 * start, 4 * min(stop, written))
+        leaves = {
+            Merge.NONE: Region.range(0, 0),
+            Merge.RANGE: span,
+            Merge.DIFFERENCE: Region.range(0, 32),
+        }
+        buffer = BufferPlan(0, merge, Region.range(0, 32), leaves[merge])
         parts.append(Part(device, Slice(0, start, stop), (start,), (stop - start,), (buffer,)))
     return Plan(Launch("k", NDRange.of((8,), (1,)), (BufferArgument(32, 0),)), tuple(parts), "", ())
 

@@ -11,7 +11,8 @@ from slice_oracle import codes, merges, verdict_of
 from lb_runtime.analysis.facts import kernel_facts
 from lb_runtime.analysis.judge import judge, written_arguments
 from lb_runtime.analysis.reasons import REASONS
-from lb_runtime.analysis.verdict import Interval, Merge, Splittable
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Merge, Splittable
 from lb_runtime.arguments import HostValue
 from lb_runtime.launch import BufferArgument, Launch, LocalArgument, NDRange, ScalarArgument
 from predictor.frontend import compile_source
@@ -70,15 +71,15 @@ def test_a_kernel_that_writes_this_is_split(what: str) -> None:
 def test_a_part_needs_what_it_reads_and_the_bytes_that_it_may_leave_unwritten() -> None:
     verdict = split(kernel("if (x[i]) y[i] = x[i + 2];"), (X, Y, N), shares=(0.5, 0.5))
     x, y = verdict.arguments[:2]
-    assert [f.needs for f in x.footprints] == [Interval(0, 136), Interval(128, 264)]
-    assert [f.leaves for f in x.footprints] == [Interval(0, 0)] * 2
-    assert [f.needs for f in y.footprints] == [Interval(0, 128), Interval(128, 256)]
-    assert [f.leaves for f in y.footprints] == [Interval(0, 128), Interval(128, 256)]
+    assert [f.needs for f in x.footprints] == [Region.range(0, 136), Region.range(128, 264)]
+    assert [f.leaves for f in x.footprints] == [Region.range(0, 0)] * 2
+    assert [f.needs for f in y.footprints] == [Region.range(0, 128), Region.range(128, 256)]
+    assert [f.leaves for f in y.footprints] == [Region.range(0, 128), Region.range(128, 256)]
 
 
 def test_a_buffer_merged_by_difference_is_needed_whole() -> None:
     verdict = split(kernel("y[x[i]] = i;"), (X, Y, N))
-    assert [f.needs for f in verdict.arguments[1].footprints] == [Interval(0, Y.nbytes)] * 2
+    assert [f.needs for f in verdict.arguments[1].footprints] == [Region.range(0, Y.nbytes)] * 2
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_share_of_nothing_leaves_one_part() -> None:
 def test_more_than_two_parts_are_judged_as_two_are() -> None:
     verdict = split(kernel("y[i] = x[i];"), (X, Y, N), shares=(0.25, 0.5, 0.25))
     leaves = [footprint.leaves for footprint in verdict.arguments[1].footprints]
-    assert leaves == [Interval(0, 64), Interval(64, 192), Interval(192, 256)]
+    assert leaves == [Region.range(0, 64), Region.range(64, 192), Region.range(192, 256)]
 
 
 def test_a_user_offset_moves_the_ranges() -> None:
@@ -123,7 +124,7 @@ def test_a_user_offset_moves_the_ranges() -> None:
         kernel("y[i] = x[i - 3];"), (X, Y, N), (N,), (8,), offset=(3,), shares=(0.5, 0.5)
     )
     assert isinstance(verdict, Splittable)
-    assert verdict.arguments[1].footprints[0].leaves == Interval(12, 140)
+    assert verdict.arguments[1].footprints[0].leaves == Region.range(12, 140)
 
 
 def test_local_memory_and_barriers_do_not_stand_in_the_way() -> None:

@@ -11,7 +11,8 @@ from slice_oracle import SliceOracle, bound_launch, codes, verdict_of
 
 from lb_runtime.analysis import accesses, facts, forms, frame, judge, loops
 from lb_runtime.analysis.forms import Bounds, Form, Span
-from lb_runtime.analysis.verdict import Interval, Splittable
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import Splittable
 from lb_runtime.arguments import HostValue
 from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import ExecutionError
@@ -54,7 +55,7 @@ def test_guards_that_are_turned_round_are_caught(
 
 
 def test_guards_that_are_dropped_cost_the_exact_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leaves() -> list[Interval]:
+    def leaves() -> list[Region]:
         verdict = verdict_of(kernel("if (i >= 10 && i < 90) y[i] = x[i];"), values(), (N,), (8,))
         assert isinstance(verdict, Splittable)
         return [footprint.leaves for footprint in verdict.arguments[1].footprints]
@@ -108,8 +109,8 @@ def test_bytes_that_are_read_but_not_needed_are_caught(
     assert not fault(oracle, body)
     hull = judge._hull
 
-    def writes_alone(found: Sequence[accesses.Access], size: int, *, writes: bool) -> Interval:
-        return hull(found, size, writes=writes) if writes else Interval(0, 0)
+    def writes_alone(found: Sequence[accesses.Access], size: int, *, writes: bool) -> Region:
+        return hull(found, size, writes=writes) if writes else Region.range(0, 0)
 
     monkeypatch.setattr(judge, "_hull", writes_alone)
     assert fault(oracle, body)
@@ -123,7 +124,9 @@ def test_old_content_that_is_not_needed_is_caught(
     given[1] = np.arange(2 * N, dtype=np.int32)
     assert not fault(oracle, body, given)
     footprint = judge.Footprint
-    monkeypatch.setattr(judge, "Footprint", lambda needs, leaves: footprint(Interval(0, 0), leaves))
+    monkeypatch.setattr(
+        judge, "Footprint", lambda needs, leaves: footprint(Region.range(0, 0), leaves)
+    )
     assert fault(oracle, body, given)
 
 
@@ -176,7 +179,7 @@ def test_ids_that_are_not_bound_together_cost_the_exact_ranges(
             verdict.arguments[1].footprints[1].leaves if isinstance(verdict, Splittable) else None
         )
 
-    assert span() == Interval(4 * 64, 4 * 120 + 4)
+    assert span() == Region.range(4 * 64, 4 * 120 + 4)
     ways = Bounds._ways
     monkeypatch.setattr(forms.Bounds, "_ways", lambda self, *which: ways(self, *which)[:1])
-    assert span() != Interval(4 * 64, 4 * 120 + 4)
+    assert span() != Region.range(4 * 64, 4 * 120 + 4)
