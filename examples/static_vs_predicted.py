@@ -84,17 +84,14 @@ def sweep(runtime: Runtime, path: Path, repeat: int, advance: Callable[[], None]
     import numpy as np
 
     from lb_runtime.arguments import bind
-    from lb_runtime.cli.launches import choose_kernel, choose_range, choose_specs, materialise
+    from lb_runtime.cli.launches import choose_kernel, choose_launch
     from lb_runtime.execute import execute
-    from lb_runtime.kernel import launch_range
     from lb_runtime.launch import Launch
 
-    choice = choose_kernel(path, None, None)
-    kernel = choice.kernel
-    bound, values = bind(kernel.facts, materialise(kernel, choose_specs(choice, ()), 0))
-    launch = Launch(
-        kernel.name, launch_range(kernel, *choose_range(choice, None, None, None)), bound
-    )
+    chosen = choose_launch(choose_kernel(path, None, None), None, None, None, ())
+    kernel = chosen.choice.kernel
+    bound, values = bind(kernel.facts, chosen.values(0))
+    launch = Launch(kernel.name, chosen.assumed.launch.nd_range, bound)
     originals = [np.copy(value) if isinstance(value, np.ndarray) else None for value in values]
     shares = [*STATIC_SHARES, None]
     decisions = [runtime.prepare(kernel, runtime.decide(kernel, launch, share)) for share in shares]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,21 @@ import numpy.typing as npt
 from lb_runtime.analysis import layout
 from lb_runtime.analysis.facts import KernelFacts, ParameterFacts
 from lb_runtime.errors import ArgumentError
-from lb_runtime.launch import Argument, BufferArgument, LocalArgument, ScalarArgument
+from lb_runtime.images import Image, Sampler, image_memories, image_type
+from lb_runtime.launch import (
+    Argument,
+    BufferArgument,
+    ImageArgument,
+    LocalArgument,
+    SamplerArgument,
+    ScalarArgument,
+)
 
-HostValue = npt.NDArray[Any] | np.generic | LocalArgument | int | float
-"""An array for a buffer (updated in place), a number or numpy scalar by value, a local memory's size."""
+HostValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler | int | float
+"""An array for a buffer (updated in place), a number or numpy scalar by value, a local memory's size, an
+image (whose pixels are updated in place) or a sampler."""
+BoundValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler
+"""A host's value as its parameter's type."""
 
 _FLOATS: dict[str, type[np.floating[Any]]] = {
     "half": np.float16,
@@ -27,10 +38,10 @@ _FLOATS: dict[str, type[np.floating[Any]]] = {
 
 def bind(
     kernel: KernelFacts, given: Sequence[HostValue]
-) -> tuple[tuple[Argument, ...], list[npt.NDArray[Any] | np.generic | LocalArgument]]:
+) -> tuple[tuple[Argument, ...], list[BoundValue]]:
     """The arguments of a launch, and the values to hand to `execute`, one per parameter.
 
-    Arrays that are the same memory get the same memory number.
+    Arrays that share bytes are one memory, which begins with the first byte of any of them.
 
     Raises:
         ArgumentError: too few or too many values, or one that does not fit its parameter; the
@@ -44,24 +55,49 @@ def bind(
             f"{wanted or 'none'}"
         )
     arguments: list[Argument] = []
-    values: list[npt.NDArray[Any] | np.generic | LocalArgument] = []
-    buffers: list[tuple[int, int, int]] = []
-    for index, (parameter, value) in enumerate(zip(parameters, given)):
-        bound = checked(parameter, value)
-        if isinstance(bound, LocalArgument):
-            arguments.append(bound)
-        elif isinstance(bound, np.ndarray):
-            memory = _memory(buffers, bound, index, parameter)
-            arguments.append(BufferArgument(bound.nbytes, memory))
+    values = [checked(parameter, value) for parameter, value in zip(parameters, given)]
+    buffers = buffer_arguments(
+        {index: value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
+    )
+    images = _image_arguments(parameters, values)
+    for index, value in enumerate(values):
+        if isinstance(value, LocalArgument):
+            arguments.append(value)
+        elif isinstance(value, np.ndarray):
+            arguments.append(buffers[index])
+        elif isinstance(value, Image):
+            arguments.append(images[index])
+        elif isinstance(value, Sampler):
+            arguments.append(SamplerArgument())
         else:
-            arguments.append(ScalarArgument(bound))
-        values.append(bound)
+            arguments.append(ScalarArgument(value))
     return tuple(arguments), values
 
 
-def checked(
-    parameter: ParameterFacts, value: HostValue
-) -> npt.NDArray[Any] | np.generic | LocalArgument:
+def buffer_arguments(arrays: Mapping[int, npt.NDArray[Any]]) -> dict[int, BufferArgument]:
+    """The buffer argument that each array is, by argument index.
+
+    Arrays that share bytes, directly or by way of others, are one memory; its number is the index of
+    the first of them. Byte 0 of a memory is the first byte that is in any of its arrays, so that all its
+    bytes are in some array.
+    """
+    spans = {index: (array.ctypes.data, array.nbytes) for index, array in arrays.items()}
+    memories: list[list[int]] = []
+    reached = 0
+    for index in sorted(spans, key=spans.__getitem__):
+        start, size = spans[index]
+        if start >= reached:
+            memories.append([])
+        memories[-1].append(index)
+        reached = max(reached, start + size)
+    return {
+        index: BufferArgument(spans[index][1], min(memory), spans[index][0] - spans[memory[0]][0])
+        for memory in memories
+        for index in memory
+    }
+
+
+def checked(parameter: ParameterFacts, value: HostValue) -> BoundValue:
     """One value as `bind` takes it.
 
     Raises:
@@ -73,10 +109,60 @@ def checked(
         return _local(parameter, value)
     if parameter.kind == "scalar":
         return scalar(parameter, value)
+    if parameter.kind == "image":
+        return _image_or_sampler(parameter, value)
     raise ArgumentError(
-        f"argument {parameter.name} is an {parameter.type_text}, expected a buffer, a number or local "
-        "memory: images, samplers and pipes cannot be given here"
+        f"argument {parameter.name} is a {parameter.type_text}, expected a buffer, a number, local "
+        "memory, an image or a sampler: pipes and queues cannot be given here"
     )
+
+
+def _image_or_sampler(parameter: ParameterFacts, value: HostValue) -> Image | Sampler:
+    name = f"argument {parameter.name} ({parameter.type_text})"
+    if "Sampler" in parameter.llvm_type:
+        if isinstance(value, Sampler):
+            return value
+        raise ArgumentError(
+            f'{name} takes a sampler, but {value!r} was given: give Sampler(False, "CLAMP", "NEAREST")'
+        )
+    takes = image_type(parameter.llvm_type)
+    if takes is None:
+        raise ArgumentError(f"{name} cannot be given here: expected an image of 1 to 3 dimensions")
+    if not isinstance(value, Image):
+        raise ArgumentError(
+            f"{name} takes an image, but {value!r} was given: give Image(pixels, channel order, "
+            "channel type)"
+        )
+    wanted = takes.dimensions + takes.is_array
+    if len(value.shape) != wanted:
+        raise ArgumentError(
+            f"{name} takes images of {wanted} sizes, but pixels of shape {value.pixels.shape} were "
+            f"given: in channel order {value.channel_order} they have {len(value.shape)}"
+        )
+    return value
+
+
+def _image_arguments(
+    parameters: Sequence[ParameterFacts], values: Sequence[BoundValue]
+) -> dict[int, ImageArgument]:
+    """The image argument that each image is, by argument index."""
+    images = {index: value for index, value in enumerate(values) if isinstance(value, Image)}
+    arrays = {index: value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
+    for index, image in images.items():
+        for other, array in arrays.items():
+            if np.may_share_memory(image.pixels, array):
+                raise ArgumentError(
+                    f"arguments {parameters[index].name} and {parameters[other].name} share memory, "
+                    "but one is an image and one a buffer: give one of them a copy"
+                )
+    memories = image_memories(images)
+    return {
+        index: ImageArgument(
+            image.shape, image.pixel_bytes, memories[index], takes.is_written, takes.is_array
+        )
+        for index, image in images.items()
+        if (takes := image_type(parameters[index].llvm_type))
+    }
 
 
 def _array(parameter: ParameterFacts, value: HostValue) -> npt.NDArray[Any]:
@@ -93,27 +179,6 @@ def _array(parameter: ParameterFacts, value: HostValue) -> npt.NDArray[Any]:
             "np.ascontiguousarray(...).copy()"
         )
     return value
-
-
-def _memory(
-    buffers: list[tuple[int, int, int]],
-    array: npt.NDArray[Any],
-    index: int,
-    parameter: ParameterFacts,
-) -> int:
-    """The memory number of an array: that of an earlier argument with the same bytes, or its own."""
-    start = array.ctypes.data
-    stop = start + array.nbytes
-    for other_start, other_stop, number in buffers:
-        if (start, stop) == (other_start, other_stop):
-            return number
-        if max(start, other_start) < min(stop, other_stop):
-            raise ArgumentError(
-                f"argument {parameter.name} overlaps another array in part: give arrays that are "
-                "the same memory, or share none"
-            )
-    buffers.append((start, stop, index))
-    return index
 
 
 def _local(parameter: ParameterFacts, value: HostValue) -> LocalArgument:

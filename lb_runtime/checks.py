@@ -1,27 +1,33 @@
-"""What must hold before a plan is carried out: values fit arguments, parts fit devices and each other.
+"""What must hold before a plan is carried out: values fit arguments, and arguments fit kernels.
 
 Drivers check little of this: PoCL, given a number where a kernel takes a buffer, follows it as a pointer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyopencl as cl
 
-from lb_runtime.analysis.regions import Region
-from lb_runtime.analysis.verdict import Merge
-from lb_runtime.contexts import OpenDevice
-from lb_runtime.errors import ArgumentError, ExecutionError, LaunchError
-from lb_runtime.launch import Argument, BufferArgument, LocalArgument, ScalarArgument
-from lb_runtime.memory.merge import Bytes, as_bytes, coalesced, first_overlap
-from lb_runtime.plan import BufferPlan, Part, Plan
+from lb_runtime.errors import ArgumentError
+from lb_runtime.images import Image, Sampler, is_same_memory
+from lb_runtime.launch import (
+    Argument,
+    BufferArgument,
+    ImageArgument,
+    LocalArgument,
+    SamplerArgument,
+    ScalarArgument,
+)
+from lb_runtime.memory.merge import Bytes, as_bytes
+from lb_runtime.plan import Plan
 
-Value = npt.NDArray[Any] | np.generic | LocalArgument | int
-"""What a host gives for one argument: a buffer's array, a scalar by value, a local memory's size."""
+Value = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler | int
+"""What a host gives for one argument: a buffer's array, a scalar by value, a local memory's size, an
+image, a sampler."""
 
 
 def memories_of(plan: Plan) -> dict[int, int]:
@@ -44,44 +50,71 @@ def host_contents(plan: Plan, values: Sequence[Value]) -> dict[int, Bytes]:
             f"{len(values)} values given for the {len(arguments)} arguments of "
             f"{plan.launch.kernel_name}"
         )
-    contents: dict[int, Bytes] = {}
+    arrays: dict[int, tuple[BufferArgument, Bytes]] = {}
     for index, (argument, value) in enumerate(zip(arguments, values)):
         if isinstance(argument, LocalArgument):
             _check_local(index, argument, value)
         elif isinstance(argument, ScalarArgument):
             _check_scalar(index, value)
+        elif isinstance(argument, SamplerArgument):
+            if not isinstance(value, Sampler):
+                raise ArgumentError(f"argument {index} is a sampler, but {value!r} was given")
+        elif isinstance(argument, ImageArgument):
+            _check_image(index, argument, value)
         else:
-            content = _buffer_content(index, argument, value)
-            known = contents.setdefault(argument.memory, content)
-            if known.ctypes.data != content.ctypes.data or known.size != content.size:
-                raise ArgumentError(
-                    f"argument {index} shares memory {argument.memory} with another argument, but "
-                    "was given another array: give both the same one"
-                )
-    return contents
+            arrays[index] = argument, _buffer_content(index, argument, value)
+    return {
+        memory: _memory_content(
+            {index: each for index, each in arrays.items() if each[0].memory == memory}
+        )
+        for memory in plan.launch.memory_bytes
+    }
 
 
-def check_parts(plan: Plan, devices: Sequence[OpenDevice]) -> None:
-    """Raise unless each part fits its device, and no two parts leave the same bytes of a range.
+def _memory_content(arrays: Mapping[int, tuple[BufferArgument, Bytes]]) -> Bytes:
+    """The bytes of one memory from the arrays of its arguments (argument index -> argument, bytes).
 
-    Raises `LaunchError` for a device or local size that does not exist there, and `ExecutionError` for
-    a plan that would leave wrong bytes.
+    Raises `ArgumentError` unless the arrays lie as their arguments say and hold every byte.
     """
-    for part in plan.parts:
-        _check_device(plan, part, devices)
-        if {buffer_plan.argument for buffer_plan in part.buffers} != set(memories_of(plan)):
-            raise ExecutionError("a part does not say what it needs and leaves of every buffer")
-        for buffer_plan in part.buffers:
-            _check_buffer_plan(plan, buffer_plan)
-    for memory in set(memories_of(plan).values()):
-        left = [interval for part in plan.parts for interval in _ranges_left(plan, part, memory)]
-        overlap = first_overlap(left)
-        if overlap is not None:
-            first, second = overlap
-            raise ExecutionError(
-                f"two parts leave bytes [{first.start}, {first.stop}) and [{second.start}, "
-                f"{second.stop}) of one buffer, which overlap"
+    first, *others = sorted(arrays, key=lambda index: (arrays[index][0].start_bytes, index))
+    _, lowest = arrays[first]
+    reached = 0
+    for index in (first, *others):
+        argument, content = arrays[index]
+        if content.ctypes.data - lowest.ctypes.data != argument.start_bytes:
+            raise ArgumentError(
+                f"argument {index} begins at byte {argument.start_bytes} of memory "
+                f"{argument.memory}, which it shares with argument {first}, but was given another "
+                "array: give views of one array"
             )
+        if argument.start_bytes > reached:
+            raise ArgumentError(
+                f"bytes [{reached}, {argument.start_bytes}) of memory {argument.memory} are in no "
+                "argument: give arguments that share bytes, or memories of their own"
+            )
+        reached = max(reached, argument.stop_bytes)
+    # All these bytes are some argument's, so the view reaches nothing that was not given.
+    return np.lib.stride_tricks.as_strided(lowest, (reached,), (1,))
+
+
+def host_images(plan: Plan, values: Sequence[Value]) -> dict[int, Image]:
+    """The host's image of each memory that is one (memory number -> image), checked by `host_contents`.
+
+    Raises `ArgumentError` where one memory was given as different images.
+    """
+    images: dict[int, Image] = {}
+    for index, (argument, value) in enumerate(zip(plan.launch.arguments, values)):
+        if isinstance(argument, ImageArgument) and isinstance(value, Image):
+            known = images.setdefault(argument.memory, value)
+            if not is_same_memory(known.pixels, value.pixels) or (
+                (known.channel_order, known.channel_type)
+                != (value.channel_order, value.channel_type)
+            ):
+                raise ArgumentError(
+                    f"argument {index} is one image with another argument, but was given another: "
+                    "give both the same pixels, channel order and channel type"
+                )
+    return images
 
 
 def check_kinds(kernel: cl.Kernel, plan: Plan) -> None:
@@ -94,29 +127,44 @@ def check_kinds(kernel: cl.Kernel, plan: Plan) -> None:
     for index, argument in enumerate(plan.launch.arguments):
         try:
             place = kernel.get_arg_info(index, cl.kernel_arg_info.ADDRESS_QUALIFIER)
+            type_name = kernel.get_arg_info(index, cl.kernel_arg_info.TYPE_NAME)
         except cl.Error:
             # The driver keeps no argument information, and clSetKernelArg has the last word.
             return
-        expected = _EXPECTED_KINDS.get(place)
-        if expected is not None and not isinstance(argument, expected[0]):
+        expected = _expected_kinds(place, str(type_name))
+        if expected and not isinstance(argument, tuple(expected)):
             raise ArgumentError(
-                f"argument {index} of {plan.launch.kernel_name} is {expected[1]}, but "
-                f"{_kind_name(argument)} was given"
+                f"argument {index} of {plan.launch.kernel_name} is "
+                f"{_EXPECTED_NAMES[expected[0]]}, but {_KIND_NAMES[type(argument)]} was given"
             )
 
 
-_EXPECTED_KINDS: dict[object, tuple[type[Any], str]] = {
-    cl.kernel_arg_address_qualifier.GLOBAL: (BufferArgument, "a buffer"),
-    cl.kernel_arg_address_qualifier.CONSTANT: (BufferArgument, "a buffer"),
-    cl.kernel_arg_address_qualifier.LOCAL: (LocalArgument, "local memory"),
-    cl.kernel_arg_address_qualifier.PRIVATE: (ScalarArgument, "passed by value"),
+_KIND_NAMES: dict[type[Argument], str] = {
+    BufferArgument: "a buffer",
+    ImageArgument: "an image",
+    LocalArgument: "local memory",
+    SamplerArgument: "a sampler",
+    ScalarArgument: "a value",
 }
+_EXPECTED_NAMES = _KIND_NAMES | {ScalarArgument: "passed by value"}
 
 
-def _kind_name(argument: Argument) -> str:
-    if isinstance(argument, BufferArgument):
-        return "a buffer"
-    return "local memory" if isinstance(argument, LocalArgument) else "a value"
+def _expected_kinds(place: object, type_name: str) -> list[type[Argument]]:
+    """What a parameter may take, the likeliest first, by its address space and the name of its type.
+
+    Empty where that is not known.
+    """
+    if type_name.startswith(("image1d_", "image2d_", "image3d_")):
+        return [ImageArgument]
+    if type_name == "sampler_t":
+        return [SamplerArgument]
+    qualifier = cl.kernel_arg_address_qualifier
+    if place in (qualifier.GLOBAL, qualifier.CONSTANT):
+        # A name without a star may be one that the program gave to a pointer or to an image.
+        return [BufferArgument] if "*" in type_name else [BufferArgument, ImageArgument]
+    if place == qualifier.LOCAL:
+        return [LocalArgument]
+    return [ScalarArgument, SamplerArgument] if place == qualifier.PRIVATE else []
 
 
 def _buffer_content(index: int, argument: BufferArgument, value: Value) -> Bytes:
@@ -131,6 +179,16 @@ def _buffer_content(index: int, argument: BufferArgument, value: Value) -> Bytes
     if not value.flags.writeable:
         raise ArgumentError(f"argument {index} is a read-only array: give a writable one")
     return as_bytes(value)
+
+
+def _check_image(index: int, argument: ImageArgument, value: Value) -> None:
+    if not isinstance(value, Image):
+        raise ArgumentError(f"argument {index} is an image, but {value!r} was given: give an Image")
+    if (value.shape, value.pixel_bytes) != (argument.shape, argument.pixel_bytes):
+        raise ArgumentError(
+            f"argument {index} is an image of {value.shape} pixels of {value.pixel_bytes} bytes, "
+            f"expected {argument.shape} of {argument.pixel_bytes}"
+        )
 
 
 def _check_local(index: int, argument: LocalArgument, value: Value) -> None:
@@ -155,52 +213,3 @@ def _check_scalar(index: int, value: Value) -> None:
             f"argument {index} is a bool, which kernels cannot take: declare it int and give "
             "numpy.int32"
         )
-
-
-def _check_device(plan: Plan, part: Part, devices: Sequence[OpenDevice]) -> None:
-    if not 0 <= part.device < len(devices):
-        raise LaunchError(f"device {part.device} given, but there are {len(devices)} devices")
-    device = devices[part.device]
-    nd_range = plan.launch.nd_range
-    if nd_range.group_items > device.info.max_group_items:
-        raise LaunchError(
-            f"local size {nd_range.local_size} has {nd_range.group_items} items a group, but "
-            f"{device.label} runs at most {device.info.max_group_items}: choose a smaller one"
-        )
-    local_bytes = sum(
-        argument.size_bytes
-        for argument in plan.launch.arguments
-        if isinstance(argument, LocalArgument)
-    )
-    if local_bytes > device.info.local_memory_bytes:
-        raise LaunchError(
-            f"{local_bytes} bytes of local memory given, but {device.label} has "
-            f"{device.info.local_memory_bytes} for a work-group: give less"
-        )
-
-
-def _check_buffer_plan(plan: Plan, buffer_plan: BufferPlan) -> None:
-    argument = plan.launch.arguments[buffer_plan.argument]
-    size_bytes = argument.size_bytes if isinstance(argument, BufferArgument) else 0
-    needs, leaves = buffer_plan.needs, buffer_plan.leaves
-    if max(needs.stop, leaves.stop) > size_bytes:
-        raise ExecutionError(
-            f"argument {buffer_plan.argument} has {size_bytes} bytes, but a part's plan reaches "
-            f"byte {max(needs.stop, leaves.stop)}"
-        )
-    held = not leaves.size_bytes or (needs.start <= leaves.start and leaves.stop <= needs.stop)
-    if buffer_plan.merge is Merge.DIFFERENCE and not held:
-        raise ExecutionError(
-            f"argument {buffer_plan.argument} merges by difference, so a part must need all bytes "
-            "that it may leave"
-        )
-
-
-def _ranges_left(plan: Plan, part: Part, memory: int) -> list[Region]:
-    """What the part copies back of one memory as it is; two arguments may leave the same bytes."""
-    memories = memories_of(plan)
-    return coalesced(
-        buffer_plan.leaves
-        for buffer_plan in part.buffers
-        if buffer_plan.merge is Merge.RANGE and memories[buffer_plan.argument] == memory
-    )

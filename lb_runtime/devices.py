@@ -8,12 +8,14 @@ module costs nothing and queries nothing.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from lb_runtime.errors import DeviceError
 from lb_runtime.icd import make_drivers_visible
+from lb_runtime.launch import MAX_ITEMS, NDRange
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -38,6 +40,8 @@ class DeviceInfo:
 
     `index` counts the devices of all platforms in the order that the loader lists them. `partitions`
     are the ways in which the device can be cut in two: some of "equally" and "by counts".
+    `non_uniform_groups` tells that the last work-groups of a launch may be smaller than the others,
+    `keeps_denormals` that floats too small for a full mantissa are not taken for zero.
     `unusable_because` is empty for a device that can run a kernel.
     """
 
@@ -57,6 +61,8 @@ class DeviceInfo:
     opencl_c_version: str
     extensions: tuple[str, ...]
     partitions: tuple[str, ...] = ()
+    non_uniform_groups: bool = False
+    keeps_denormals: bool = True
     unusable_because: str = ""
 
     def __post_init__(self) -> None:
@@ -78,6 +84,37 @@ class DeviceInfo:
         """Whether it is a GPU or an accelerator, and not one that a CPU emulates."""
         emulated = "emulat" in f"{self.platform_name} {self.name}".lower()
         return self.kind in (DeviceKind.GPU, DeviceKind.ACCELERATOR) and not emulated
+
+    @property
+    def max_id_items(self) -> int:
+        """The global ids that its compiler computes right are below this.
+
+        Intel's CPU compiler computes ids in 32 bits where it vectorises `get_global_id(d)` of a `d` that
+        it does not know, or a sum with `get_group_id` (measured with 2026.22.10).
+        """
+        if self.kind is DeviceKind.CPU and self.platform_name.startswith("Intel"):
+            return 1 << 31
+        return min(1 << self.address_bits, MAX_ITEMS)
+
+    def cannot_run(self, nd_range: NDRange) -> str:
+        """Why it does not run a launch over a whole range right, or at all; empty where it does."""
+        if nd_range.group_items > self.max_group_items:
+            return (
+                f"local size {nd_range.local_size} has {nd_range.group_items} items a group, but "
+                f"{self.label} runs at most {self.max_group_items}"
+            )
+        if nd_range.non_uniform and not self.non_uniform_groups:
+            return (
+                f"local size {nd_range.local_size} does not divide global size "
+                f"{nd_range.global_size}, and {self.label} runs only work-groups of one size"
+            )
+        for dimension, (start, total) in enumerate(zip(nd_range.offset, nd_range.global_size)):
+            if start + total > self.max_id_items:
+                return (
+                    f"global ids of dimension {dimension} reach {start + total - 1}, and {self.label} "
+                    f"computes them right only below {self.max_id_items}"
+                )
+        return ""
 
     @property
     def label(self) -> str:
@@ -161,6 +198,8 @@ def _describe(index: int, device: cl.Device) -> DeviceInfo:
         opencl_c_version=device.opencl_c_version.strip(),
         extensions=tuple(device.extensions.split()),
         partitions=_partitions(device),
+        non_uniform_groups=_has_non_uniform_groups(device),
+        keeps_denormals=_keeps_denormals(device),
         unusable_because=_why_unusable(device),
     )
 
@@ -176,6 +215,28 @@ def _kind(device: cl.Device) -> DeviceKind:
         if device.type & bit:
             return kind
     return DeviceKind.OTHER
+
+
+def _has_non_uniform_groups(device: cl.Device) -> bool:
+    """Every 2.x device has them, a later one may (OpenCL 3.0 API specification, table 5)."""
+    import pyopencl as cl
+
+    version = re.match(r"OpenCL (\d+)\.", device.version)
+    if not version or int(version[1]) < 2:
+        return False
+    if int(version[1]) == 2:
+        return True
+    try:
+        return bool(device.get_info(cl.device_info.NON_UNIFORM_WORK_GROUP_SUPPORT))
+    except cl.Error:
+        return False
+
+
+def _keeps_denormals(device: cl.Device) -> bool:
+    """What it says of `float`; those of `double` are never lost (OpenCL 1.2, table 4.3)."""
+    import pyopencl as cl
+
+    return bool(device.single_fp_config & cl.device_fp_config.DENORM)
 
 
 def _partitions(device: cl.Device) -> tuple[str, ...]:

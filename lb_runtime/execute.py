@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import combinations
 from time import perf_counter
 
 import numpy as np
 import pyopencl as cl
 
 from lb_runtime.analysis.verdict import Merge
-from lb_runtime.checks import Value, check_kinds, check_parts, host_contents, memories_of
+from lb_runtime.checks import Value, check_kinds, host_contents, host_images
 from lb_runtime.contexts import OpenDevice
-from lb_runtime.errors import ArgumentError, ExecutionError, RaceError
-from lb_runtime.execution import Execution, Ownership, PartTiming
-from lb_runtime.launch import BufferArgument, LocalArgument
-from lb_runtime.memory.merge import (
-    Bytes,
-    Mask,
-    changed_bytes,
-    first_clash,
-    write_changed,
-    write_range,
+from lb_runtime.errors import ArgumentError, ExecutionError
+from lb_runtime.execution import Execution, PartTiming
+from lb_runtime.images import Box, Image, Sampler, box_bytes
+from lb_runtime.launch import BufferArgument, ImageArgument, LocalArgument
+from lb_runtime.memory.images import (
+    check_image,
+    download_box,
+    make_image,
+    make_sampler,
+    upload_box,
 )
-from lb_runtime.plan import BufferPlan, Part, Plan
+from lb_runtime.memory.merge import Bytes, as_bytes
+from lb_runtime.memory.transfer import download, upload
+from lb_runtime.merging import Fetched, FetchedBox, merge, merge_boxes
+from lb_runtime.plan import MemoryPlan, Part, Plan, memory_plans
+from lb_runtime.plan_checks import check_parts
 
 
 def execute(
@@ -43,14 +46,17 @@ def execute(
 
     `values[i]` belongs to `plan.launch.arguments[i]`: a writable C-contiguous array of exactly the
     buffer's size, updated in place; a numpy scalar (or 0-d array) for an argument by value; the size in
-    bytes (or the `LocalArgument`) for local memory. Arguments with one `memory` number must be one array.
+    bytes (or the `LocalArgument`) for local memory. Arguments with one `memory` number must be one array,
+    or arrays that share bytes, as far apart as their `start_bytes` say. An `Image` and a `Sampler` belong
+    to arguments that are such; an image's pixels are updated in place.
 
     Raises `ArgumentError` or `LaunchError` when values or parts do not fit, `BuildError` when a device's
     compiler refuses the program, `KernelNotFoundError`, and `ExecutionError` when a device fails.
     """
     began = perf_counter()
-    contents = host_contents(plan, values)
+    host = _Host(plan, values, host_contents(plan, values), host_images(plan, values))
     check_parts(plan, devices)
+    _check_images(host, devices)
     kernels = [
         devices[part.device].kernel(plan.source, plan.options, plan.launch.kernel_name, file_name)
         for part in plan.parts
@@ -59,15 +65,17 @@ def execute(
         check_kinds(kernel, plan)
     work: dict[int, list[_RunningPart]] = {}
     for number, (part, kernel) in enumerate(zip(plan.parts, kernels)):
-        work.setdefault(part.device, []).append(_RunningPart(number, part, kernel))
+        running = _RunningPart(number, part, kernel, memory_plans(plan.launch, part))
+        work.setdefault(part.device, []).append(running)
     with ThreadPoolExecutor(max_workers=len(work)) as threads:
         runs = [
-            threads.submit(_run_on_device, devices[index], parts, plan, contents, values, began)
+            threads.submit(_run_on_device, devices[index], parts, host, began)
             for index, parts in work.items()
         ]
     finished = sorted((part for run in runs for part in run.result()), key=lambda part: part.number)
     merge_began = perf_counter()
-    ownership = _merge(plan, finished, contents)
+    ownership = merge([each for part in finished for each in part.fetched], host.contents)
+    merge_boxes([each for part in finished for each in part.boxes], host.pixels)
     ended = perf_counter()
     return Execution(
         parts=tuple(part.timing for part in finished),
@@ -77,6 +85,47 @@ def execute(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Host:
+    """What the host gave for a launch; `contents` and `images` by memory number."""
+
+    plan: Plan
+    values: Sequence[Value]
+    contents: dict[int, Bytes]
+    images: dict[int, Image]
+
+    @property
+    def pixels(self) -> dict[int, Bytes]:
+        """The bytes of each image."""
+        return {memory: as_bytes(image.pixels) for memory, image in self.images.items()}
+
+    @property
+    def image_arguments(self) -> dict[int, ImageArgument]:
+        """The image arguments, by index in the kernel's signature."""
+        return {
+            index: argument
+            for index, argument in enumerate(self.plan.launch.arguments)
+            if isinstance(argument, ImageArgument)
+        }
+
+
+def _check_images(host: _Host, devices: Sequence[OpenDevice]) -> None:
+    """Raise `LaunchError` for images that a device of the plan does not have."""
+    for number in {part.device for part in host.plan.parts}:
+        device = devices[number]
+        for argument in host.image_arguments.values():
+            image = host.images[argument.memory]
+            check_image(device.handle, device.context, device.label, argument, image)
+
+
+@dataclass(frozen=True, slots=True)
+class _DeviceMemory:
+    """The buffers and images of one device, by memory number."""
+
+    buffers: dict[int, cl.Buffer] = field(default_factory=dict)
+    images: dict[int, cl.Image] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _RunningPart:
     """A part on its way through one device: its commands' events, and the bytes it brings back."""
@@ -84,11 +133,16 @@ class _RunningPart:
     number: int
     part: Part
     kernel: cl.Kernel
+    memories: tuple[MemoryPlan, ...]
     begin_seconds: float = 0.0
     uploads: list[cl.Event] = field(default_factory=list)
     launch: list[cl.Event] = field(default_factory=list)
     downloads: list[cl.Event] = field(default_factory=list)
-    fetched: list[tuple[BufferPlan, Bytes]] = field(default_factory=list)
+    fetched: list[Fetched] = field(default_factory=list)
+    boxes: list[FetchedBox] = field(default_factory=list)
+    uploaded_bytes: int = 0
+    held: list[object] = field(default_factory=list)
+    """What must live until the part is done: clSetKernelArg keeps no object alive (OpenCL 1.2, 5.7.2)."""
 
     @property
     def last(self) -> cl.Event:
@@ -98,7 +152,8 @@ class _RunningPart:
 @dataclass(frozen=True, slots=True, eq=False)
 class _FinishedPart:
     number: int
-    fetched: tuple[tuple[BufferPlan, Bytes], ...]
+    fetched: tuple[Fetched, ...]
+    boxes: tuple[FetchedBox, ...]
     timing: PartTiming
 
 
@@ -120,22 +175,18 @@ class _Clock:
 
 
 def _run_on_device(
-    device: OpenDevice,
-    parts: list[_RunningPart],
-    plan: Plan,
-    contents: dict[int, Bytes],
-    values: Sequence[Value],
-    began: float,
+    device: OpenDevice, parts: list[_RunningPart], host: _Host, began: float
 ) -> list[_FinishedPart]:
     """Run one device's parts, in order, on its in-order queue; they share the device's buffers."""
-    buffers: dict[int, cl.Buffer] = {}
+    memory = _DeviceMemory()
     enqueued: list[tuple[cl.Event, float]] = []
     try:
-        for memory, content in contents.items():
-            buffers[memory] = device.buffers.take(content.size)
+        for number, content in host.contents.items():
+            memory.buffers[number] = device.buffers.take(content.size)
+        _make_images(device, host, memory)
         for running in parts:
             running.begin_seconds = perf_counter() - began
-            _enqueue(device, running, plan, contents, values, buffers)
+            _enqueue(device, running, host, memory)
             first = (running.uploads or running.launch)[0]
             enqueued.append((first, perf_counter()))
         device.queue.flush()
@@ -146,77 +197,105 @@ def _run_on_device(
     except ArgumentError:
         _settle(device)
         raise
-    for buffer in buffers.values():
+    for buffer in memory.buffers.values():
         device.buffers.give_back(buffer)
+    for image in memory.images.values():
+        image.release()
     return finished
 
 
-def _enqueue(
-    device: OpenDevice,
-    running: _RunningPart,
-    plan: Plan,
-    contents: dict[int, Bytes],
-    values: Sequence[Value],
-    buffers: dict[int, cl.Buffer],
-) -> None:
-    """Enqueue a part's uploads, its kernel and its downloads, waiting for none of them."""
-    memories = memories_of(plan)
-    for buffer_plan in running.part.buffers:
-        needs = buffer_plan.needs
-        memory = memories[buffer_plan.argument]
-        if needs.size_bytes:
-            running.uploads.append(
-                cl.enqueue_copy(
-                    device.queue,
-                    buffers[memory],
-                    contents[memory][needs.start : needs.stop],
-                    dst_offset=needs.start,
-                    is_blocking=False,
-                )
+def _make_images(device: OpenDevice, host: _Host, memory: _DeviceMemory) -> None:
+    arguments = host.image_arguments.values()
+    written = {argument.memory for argument in arguments if argument.is_written}
+    for argument in arguments:
+        number = argument.memory
+        if number not in memory.images:
+            memory.images[number] = make_image(
+                device.context, argument, host.images[number], number in written
             )
-    _set_arguments(running.kernel, plan, values, buffers)
+
+
+def _enqueue(device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory) -> None:
+    """Enqueue a part's uploads, its kernel and its downloads, waiting for none of them."""
+    for each in running.memories:
+        buffer, content = memory.buffers[each.memory], host.contents[each.memory]
+        running.uploads.extend(upload(device.queue, buffer, content, each.needs))
+        running.uploaded_bytes += each.needs.size_bytes
+    written = _send_images(device, running, host, memory)
+    _set_arguments(device, running, host, memory)
     running.launch.append(
         cl.enqueue_nd_range_kernel(
             device.queue,
             running.kernel,
             running.part.global_size,
-            plan.launch.nd_range.local_size,
+            host.plan.launch.nd_range.local_size,
             running.part.global_offset,
         )
     )
-    for buffer_plan in running.part.buffers:
-        leaves = buffer_plan.leaves
-        if buffer_plan.merge is Merge.NONE or not leaves.size_bytes:
-            continue
-        fetched = np.empty(leaves.size_bytes, np.uint8)
-        running.fetched.append((buffer_plan, fetched))
-        running.downloads.append(
-            cl.enqueue_copy(
-                device.queue,
-                fetched,
-                buffers[memories[buffer_plan.argument]],
-                src_offset=leaves.start,
-                is_blocking=False,
-            )
+    for each in running.memories:
+        if each.fetched.rows:
+            events, pieces = download(device.queue, memory.buffers[each.memory], each.fetched)
+            running.downloads.extend(events)
+            running.fetched.append(Fetched(running.number, each, pieces))
+    for argument, box in written:
+        event, pixels = download_box(device.queue, memory.images[argument.memory], argument, box)
+        running.downloads.append(event)
+        running.boxes.append(FetchedBox(argument, box, pixels))
+
+
+def _send_images(
+    device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory
+) -> list[tuple[ImageArgument, Box]]:
+    """Enqueue the uploads of a part's images, each once; the boxes that it leaves, each once."""
+    arguments, contents = host.image_arguments, host.pixels
+    sent: dict[int, tuple[ImageArgument, Box]] = {}
+    written: dict[int, tuple[ImageArgument, Box]] = {}
+    for plan in running.part.images:
+        argument = arguments[plan.argument]
+        if plan.merge is Merge.NONE:
+            sent[argument.memory] = argument, ((0,) * len(argument.shape), argument.shape)
+        elif all(plan.size):
+            sent.setdefault(argument.memory, (argument, plan.box))
+            written[argument.memory] = argument, plan.box
+    for number, (argument, box) in sent.items():
+        event, pixels = upload_box(
+            device.queue, memory.images[number], contents[number], argument, box
         )
+        running.uploads.append(event)
+        running.held.append(pixels)
+        running.uploaded_bytes += box_bytes(argument, box)
+    return list(written.values())
 
 
 def _set_arguments(
-    kernel: cl.Kernel, plan: Plan, values: Sequence[Value], buffers: dict[int, cl.Buffer]
+    device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory
 ) -> None:
-    for index, argument in enumerate(plan.launch.arguments):
+    for index, (argument, value) in enumerate(zip(host.plan.launch.arguments, host.values)):
         try:
+            given: object
             if isinstance(argument, BufferArgument):
-                kernel.set_arg(index, buffers[argument.memory])
+                given = _argument_buffer(argument, memory.buffers[argument.memory])
+            elif isinstance(argument, ImageArgument):
+                given = memory.images[argument.memory]
+            elif isinstance(value, Sampler):
+                given = make_sampler(device.context, value)
             elif isinstance(argument, LocalArgument):
-                local = cl.LocalMemory(argument.size_bytes)
-                kernel.set_arg(index, local)  # type: ignore[arg-type]  # missing in its stub
+                given = cl.LocalMemory(argument.size_bytes)
             else:
-                kernel.set_arg(index, np.asarray(values[index])[()])
+                given = np.asarray(value)[()]
+            running.kernel.set_arg(index, given)  # type: ignore[arg-type]  # its stub lacks some
+            running.held.append(given)
         except cl.LogicError as error:
             raise ArgumentError(
-                f"argument {index} does not fit kernel {plan.launch.kernel_name}: {error}"
+                f"argument {index} does not fit kernel {host.plan.launch.kernel_name}: {error}"
             ) from error
+
+
+def _argument_buffer(argument: BufferArgument, memory: cl.Buffer) -> cl.Buffer:
+    """The bytes of its memory that an argument is."""
+    if argument.size_bytes == memory.size:
+        return memory
+    return memory.get_sub_region(argument.start_bytes, argument.size_bytes)
 
 
 def _wait(
@@ -238,6 +317,7 @@ def _wait(
         _FinishedPart(
             running.number,
             tuple(running.fetched),
+            tuple(running.boxes),
             PartTiming(
                 part=running.number,
                 device=running.part.device,
@@ -248,8 +328,9 @@ def _wait(
                 upload_seconds=_device_seconds(running.uploads),
                 kernel_seconds=_device_seconds(running.launch),
                 download_seconds=_device_seconds(running.downloads),
-                uploaded_bytes=sum(plan.needs.size_bytes for plan in running.part.buffers),
-                downloaded_bytes=sum(content.size for _, content in running.fetched),
+                uploaded_bytes=running.uploaded_bytes,
+                downloaded_bytes=sum(each.plan.fetched.size_bytes for each in running.fetched)
+                + sum(each.pixels.nbytes for each in running.boxes),
             ),
         )
         for running, end in zip(parts, ends)
@@ -267,57 +348,3 @@ def _settle(device: OpenDevice) -> None:
     except cl.Error:
         # The first failure is the one being reported.
         return
-
-
-def _merge(
-    plan: Plan, finished: Sequence[_FinishedPart], contents: dict[int, Bytes]
-) -> tuple[Ownership, ...]:
-    """Write what the parts brought back into the host arrays.
-
-    All differences are taken before the first write, so that each is one from the original. Raises
-    `RaceError`, before any write, where two parts left different values in one place.
-    """
-    memories = memories_of(plan)
-    ownership = []
-    differences = []
-    for part in finished:
-        for buffer_plan, content in part.fetched:
-            if buffer_plan.merge is Merge.DIFFERENCE:
-                leaves = buffer_plan.leaves
-                original = contents[memories[buffer_plan.argument]][leaves.start : leaves.stop]
-                changed = changed_bytes(original, content)
-                differences.append((buffer_plan, content, changed))
-                ownership.append(
-                    Ownership(part.number, buffer_plan.argument, leaves.start, changed)
-                )
-    _check_races(differences, memories)
-    for part in finished:
-        for buffer_plan, content in part.fetched:
-            if buffer_plan.merge is Merge.RANGE:
-                target = contents[memories[buffer_plan.argument]]
-                write_range(target, buffer_plan.leaves, content)
-    for buffer_plan, content, changed in differences:
-        target = contents[memories[buffer_plan.argument]]
-        write_changed(target, buffer_plan.leaves, content, changed)
-    return tuple(ownership)
-
-
-def _check_races(
-    differences: Sequence[tuple[BufferPlan, Bytes, Mask]], memories: dict[int, int]
-) -> None:
-    """Raise `RaceError` where two parts changed one byte of a memory to different values."""
-    for (one, left, left_changed), (other, right, right_changed) in combinations(differences, 2):
-        if memories[one.argument] != memories[other.argument]:
-            continue
-        start = max(one.leaves.start, other.leaves.start)
-        stop = min(one.leaves.stop, other.leaves.stop)
-        if start >= stop:
-            continue
-        mine = slice(start - one.leaves.start, stop - one.leaves.start)
-        theirs = slice(start - other.leaves.start, stop - other.leaves.start)
-        clash = first_clash(left[mine], left_changed[mine], right[theirs], right_changed[theirs])
-        if clash is not None:
-            raise RaceError(
-                f"two parts left different values in byte {start + clash} of argument "
-                f"{one.argument}: the kernel has a data race, and cannot be split"
-            )

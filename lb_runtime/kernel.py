@@ -12,7 +12,7 @@ from time import perf_counter
 
 from lb_runtime.analysis.facts import KernelFacts, kernel_facts
 from lb_runtime.errors import LaunchError
-from lb_runtime.launch import NDRange
+from lb_runtime.launch import NDRange, allows_non_uniform
 from predictor import assembly, program_graph
 from predictor.frontend import compile_text, included_text
 from predictor.program_graph import ProgramGraph
@@ -94,6 +94,9 @@ def launch_range(
 ) -> NDRange:
     """The range of a launch; a local size that is not given is the one that the kernel requires.
 
+    Where the kernel's build options ask for OpenCL C 2.0 or later, the local size need not divide the
+    global size.
+
     Raises:
         LaunchError: sizes that do not fit each other or the kernel's `reqd_work_group_size`.
     """
@@ -110,4 +113,9 @@ def launch_range(
                 f"of {required}"
             )
         local_size = padded
-    return NDRange.of(global_size, local_size, offset)
+    return NDRange.of(
+        global_size,
+        local_size,
+        offset,
+        allow_non_uniform=allows_non_uniform(kernel.options),
+    )

@@ -7,6 +7,7 @@ entry is dimension 0, as in `clEnqueueNDRangeKernel` (OpenCL 1.2 specification, 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -47,12 +48,15 @@ class Slice:
 class NDRange:
     """Global size, local size and offset of a launch, in work-items, one entry per dimension.
 
-    Shapes: all three tuples have the same length, 1 to 3. The local size divides the global size.
+    Shapes: all three tuples have the same length, 1 to 3. The local size divides the global size, unless
+    `non_uniform` says that it does not: then the last work-groups of some dimension are smaller (OpenCL
+    2.0 specification, section 5.10), and `local_size` is that of all others, the *enqueued* one.
     """
 
     global_size: tuple[int, ...]
     local_size: tuple[int, ...]
     offset: tuple[int, ...]
+    non_uniform: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.global_size) <= MAX_DIMENSIONS:
@@ -74,17 +78,27 @@ class NDRange:
                     f"global size {total} and local size {local} in dimension {dimension}: "
                     "expected at least 1 of each"
                 )
-            if total % local:
+            if total % local and not self.non_uniform:
                 raise LaunchError(
                     f"global size {total} is not a multiple of local size {local} in dimension "
                     f"{dimension}: round the global size up to {-(-total // local) * local}, "
-                    "or choose a local size that divides it"
+                    "choose a local size that divides it, or build with -cl-std=CL2.0 or later, whose "
+                    "last work-groups may be smaller"
                 )
         if any(start < 0 for start in self.offset):
             raise LaunchError(f"offset {self.offset} given, expected no negative entry")
         if any(start + total > MAX_ITEMS for start, total in zip(self.offset, self.global_size)):
             raise LaunchError(
                 f"global size {self.global_size} at offset {self.offset} given, expected ids below 2^63"
+            )
+        if self.items > MAX_ITEMS:
+            raise LaunchError(
+                f"global size {self.global_size} given, expected at most 2^63 work-items in all"
+            )
+        if self.non_uniform and self.last_local_size == self.local_size:
+            raise LaunchError(
+                f"non-uniform work-groups given, but local size {self.local_size} divides global size "
+                f"{self.global_size}: expected a dimension in which it does not"
             )
 
     @classmethod
@@ -93,16 +107,25 @@ class NDRange:
         global_size: tuple[int, ...],
         local_size: tuple[int, ...] | None = None,
         offset: tuple[int, ...] | None = None,
+        *,
+        allow_non_uniform: bool = False,
     ) -> NDRange:
-        """Build a range; a missing local size becomes `default_local_size`, a missing offset zeros."""
+        """Build a range; a missing local size becomes `default_local_size`, a missing offset zeros.
+
+        `allow_non_uniform` lets the last work-groups be smaller where the local size does not divide the
+        global size; `allows_non_uniform` tells whether a program's build options do.
+        """
         if not all(isinstance(total, int | np.integer) and total >= 1 for total in global_size):
             raise LaunchError(
                 f"global size {global_size} given, expected whole numbers of at least 1"
             )
+        local = default_local_size(global_size) if local_size is None else tuple(local_size)
+        short = any(size > 0 and total % size for total, size in zip(global_size, local))
         return cls(
             tuple(global_size),
-            default_local_size(global_size) if local_size is None else tuple(local_size),
+            local,
             (0,) * len(global_size) if offset is None else tuple(offset),
+            allow_non_uniform and short,
         )
 
     @property
@@ -112,8 +135,15 @@ class NDRange:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """How many work-groups there are along each dimension."""
-        return tuple(total // local for total, local in zip(self.global_size, self.local_size))
+        """How many work-groups there are along each dimension, smaller ones included."""
+        return tuple(-(-total // local) for total, local in zip(self.global_size, self.local_size))
+
+    @property
+    def last_local_size(self) -> tuple[int, ...]:
+        """The size of the last work-group along each dimension; the local size where that divides."""
+        return tuple(
+            total % local or local for total, local in zip(self.global_size, self.local_size)
+        )
 
     @property
     def items(self) -> int:
@@ -122,11 +152,14 @@ class NDRange:
 
     @property
     def group_items(self) -> int:
-        """How many work-items one work-group holds."""
+        """How many work-items one work-group holds; the largest, where they differ."""
         return prod(self.local_size)
 
     def part(self, piece: Slice) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """`(global_work_offset, global_work_size)` in work-items that launches exactly `piece`."""
+        """`(global_work_offset, global_work_size)` in work-items that launches exactly `piece`.
+
+        Of a non-uniform range, only the slice with a dimension's last groups has smaller ones there.
+        """
         if not 0 <= piece.dimension < self.dimensions:
             raise LaunchError(
                 f"dimension {piece.dimension} given for a range of {self.dimensions} dimensions"
@@ -136,10 +169,11 @@ class NDRange:
                 f"groups up to {piece.group_stop} given, but dimension {piece.dimension} has "
                 f"{self.groups[piece.dimension]}"
             )
-        local = self.local_size[piece.dimension]
+        local, total = self.local_size[piece.dimension], self.global_size[piece.dimension]
+        start, stop = (min(edge * local, total) for edge in (piece.group_start, piece.group_stop))
         offset, size = list(self.offset), list(self.global_size)
-        offset[piece.dimension] += piece.group_start * local
-        size[piece.dimension] = piece.groups * local
+        offset[piece.dimension] += start
+        size[piece.dimension] = stop - start
         return tuple(offset), tuple(size)
 
     def cut(self, dimension: int, shares: tuple[float, ...]) -> tuple[Slice, ...]:
@@ -158,6 +192,20 @@ class NDRange:
             edges.append(max(edges[-1], min(groups, round(reached * groups))))
         edges.append(groups)
         return tuple(Slice(dimension, start, stop) for start, stop in itertools.pairwise(edges))
+
+
+def allows_non_uniform(options: Sequence[str]) -> bool:
+    """Whether a program with these build options may be launched with smaller last work-groups.
+
+    OpenCL C 1.x may not, and no `-cl-std` means 1.2; later versions may, unless
+    `-cl-uniform-work-group-size` takes it back (OpenCL 3.0 API specification, section 5.8.6).
+    """
+    standard = "CL1.2"
+    for option in options:
+        if option.startswith("-cl-std="):
+            standard = option.removeprefix("-cl-std=").upper()
+    one = standard == "CL" or standard.startswith("CL1.")
+    return not one and "-cl-uniform-work-group-size" not in options
 
 
 def default_local_size(global_size: tuple[int, ...]) -> tuple[int, ...]:
@@ -232,7 +280,43 @@ class LocalArgument:
             )
 
 
-Argument = BufferArgument | ScalarArgument | LocalArgument
+@dataclass(frozen=True, slots=True)
+class ImageArgument:
+    """An image object: its size, and which memory it is.
+
+    `shape` is width, height, depth and layers in pixels, as far as the image has them; the last is that
+    of the layers where `is_array` says so. `memory` is the same number for two arguments that are one
+    image, and no buffer's. `is_written` tells whether its parameter's access qualifier lets the kernel
+    write it.
+    """
+
+    shape: tuple[int, ...]
+    pixel_bytes: int
+    memory: int
+    is_written: bool
+    is_array: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= MAX_DIMENSIONS or min(self.shape) < 1:
+            raise ArgumentError(
+                f"an image of {self.shape} pixels given, expected 1 to {MAX_DIMENSIONS} sizes of at "
+                "least 1"
+            )
+        if self.pixel_bytes < 1:
+            raise ArgumentError(f"pixels of {self.pixel_bytes} bytes given, expected at least 1")
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all pixels are."""
+        return prod(self.shape) * self.pixel_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerArgument:
+    """A sampler: how a kernel reads images, which has no bytes."""
+
+
+Argument = BufferArgument | ScalarArgument | LocalArgument | ImageArgument | SamplerArgument
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +328,20 @@ class Launch:
     arguments: tuple[Argument, ...]
 
     @property
-    def transfer_bytes(self) -> int:
-        """The bytes of all memory objects: what a device that holds none of them must be sent."""
-        seen: dict[int, int] = {}
+    def memory_bytes(self) -> dict[int, int]:
+        """The size of each memory, memory number -> bytes: up to where its last argument ends."""
+        sizes: dict[int, int] = {}
         for argument in self.arguments:
             if isinstance(argument, BufferArgument):
-                seen[argument.memory] = max(seen.get(argument.memory, 0), argument.stop_bytes)
-        return sum(seen.values())
+                sizes[argument.memory] = max(sizes.get(argument.memory, 0), argument.stop_bytes)
+        return sizes
+
+    @property
+    def transfer_bytes(self) -> int:
+        """The bytes of all memory objects: what a device that holds none of them must be sent."""
+        images = {
+            argument.memory: argument.size_bytes
+            for argument in self.arguments
+            if isinstance(argument, ImageArgument)
+        }
+        return sum(self.memory_bytes.values()) + sum(images.values())

@@ -6,11 +6,13 @@ A plan is a value: making one needs no device, and `execute` carries it out with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lb_runtime.analysis.regions import Region
 from lb_runtime.analysis.verdict import AtomicZone, Merge, Splittable
-from lb_runtime.launch import BufferArgument, Launch, Slice
+from lb_runtime.errors import ExecutionError
+from lb_runtime.images import Box
+from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class BufferPlan:
     `leaves` are the bytes that the part may write: for `Merge.RANGE` they are copied back as they are
     (no other part's `leaves` overlap them); for `Merge.DIFFERENCE` the bytes in it that differ from
     the original are; for `Merge.ATOMIC` each of the `zones` is combined by its operation; for
-    `Merge.NONE` it is empty.
+    `Merge.NONE` it is empty. All of them count bytes of the argument's memory. Written arguments that
+    are one memory have plans that differ in `argument` alone.
     """
 
     argument: int
@@ -30,6 +33,49 @@ class BufferPlan:
     needs: Region
     leaves: Region
     zones: tuple[AtomicZone, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One image argument in one part.
+
+    An image that is read (`Merge.NONE`) is sent whole. Of one that is written (`Merge.RANGE`) the part
+    may write the box of `size` pixels from `origin` on, along width, height, depth as far as there are:
+    its pixels are sent, since the kernel may leave some unwritten, and copied back as they are. No other
+    part's box overlaps it; all of one part's arguments that are one image have one box.
+    """
+
+    argument: int
+    merge: Merge
+    origin: tuple[int, ...] = ()
+    size: tuple[int, ...] = ()
+
+    @property
+    def box(self) -> Box:
+        """Origin and size of what the part may write."""
+        return self.origin, self.size
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """One memory in one part: what the plans of all arguments that are this memory come to.
+
+    `argument` is the first of them; the rest is as in `BufferPlan`.
+    """
+
+    memory: int
+    argument: int
+    merge: Merge
+    needs: Region
+    leaves: Region
+    zones: tuple[AtomicZone, ...] = ()
+
+    @property
+    def fetched(self) -> Region:
+        """The bytes that come back from the device, where they are merged."""
+        if self.merge is Merge.NONE:
+            return Region()
+        return self.leaves if self.merge is Merge.RANGE else self.leaves.hull
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +91,7 @@ class Part:
     global_offset: tuple[int, ...]
     global_size: tuple[int, ...]
     buffers: tuple[BufferPlan, ...]
+    images: tuple[ImagePlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +135,43 @@ def _part(launch: Launch, device: int, piece: Slice, number: int, verdict: Split
     return Part(device, piece, offset, size, buffers)
 
 
+def memory_plans(launch: Launch, part: Part) -> tuple[MemoryPlan, ...]:
+    """What a part does with each memory, so that none is sent, fetched or merged twice.
+
+    Raises `ExecutionError` where arguments that are one memory are to be merged in different ways.
+    """
+    plans: dict[int, MemoryPlan] = {}
+    for buffer in part.buffers:
+        argument = launch.arguments[buffer.argument]
+        if not isinstance(argument, BufferArgument):
+            raise ExecutionError(f"argument {buffer.argument} has a buffer's plan, but is none")
+        mine = MemoryPlan(
+            argument.memory,
+            buffer.argument,
+            buffer.merge,
+            buffer.needs,
+            buffer.leaves,
+            buffer.zones,
+        )
+        known = plans.get(argument.memory)
+        plans[argument.memory] = mine if known is None else _together(known, mine)
+    return tuple(plans.values())
+
+
+def _together(one: MemoryPlan, other: MemoryPlan) -> MemoryPlan:
+    """The plan of a memory from those of two of its arguments."""
+    needs = one.needs if one.needs == other.needs else one.needs.union(other.needs)
+    if one.merge is Merge.NONE or other.merge is Merge.NONE:
+        written = other if one.merge is Merge.NONE else one
+        return replace(written, argument=one.argument, needs=needs)
+    if (one.merge, one.leaves, one.zones) != (other.merge, other.leaves, other.zones):
+        raise ExecutionError(
+            f"arguments {one.argument} and {other.argument} are one memory, but a part merges them "
+            "in different ways"
+        )
+    return replace(one, needs=needs)
+
+
 def whole_plan(
     launch: Launch,
     device: int,
@@ -97,19 +181,37 @@ def whole_plan(
 ) -> Plan:
     """The plan that runs the whole launch on one device.
 
-    `written[i]` tells whether the kernel may write argument `i`; only such buffers are fetched.
+    `written[i]` tells whether the kernel may write argument `i`; only such memories are fetched.
     """
     nd_range = launch.nd_range
-    whole = Slice(0, 0, nd_range.groups[0])
-    buffers = tuple(
-        BufferPlan(
-            index,
-            Merge.RANGE if written[index] else Merge.NONE,
-            Region.range(0, argument.size_bytes),
-            Region.range(0, argument.size_bytes if written[index] else 0),
-        )
+    buffers = {
+        index: argument
         for index, argument in enumerate(launch.arguments)
         if isinstance(argument, BufferArgument)
+    }
+    sizes = launch.memory_bytes
+    fetched = {argument.memory for index, argument in buffers.items() if written[index]}
+    plans = tuple(
+        BufferPlan(
+            index,
+            Merge.RANGE if argument.memory in fetched else Merge.NONE,
+            Region.range(0, sizes[argument.memory]),
+            Region.range(0, sizes[argument.memory] if argument.memory in fetched else 0),
+        )
+        for index, argument in buffers.items()
     )
-    part = Part(device, whole, nd_range.offset, nd_range.global_size, buffers)
+    whole = Slice(0, 0, nd_range.groups[0])
+    images = whole_images(launch)
+    part = Part(device, whole, nd_range.offset, nd_range.global_size, plans, images)
     return Plan(launch, (part,), source, options)
+
+
+def whole_images(launch: Launch) -> tuple[ImagePlan, ...]:
+    """The plans of a launch's images where one part runs all of it: whatever may be written is fetched."""
+    return tuple(
+        ImagePlan(index, Merge.RANGE, (0,) * len(argument.shape), argument.shape)
+        if argument.is_written
+        else ImagePlan(index, Merge.NONE)
+        for index, argument in enumerate(launch.arguments)
+        if isinstance(argument, ImageArgument)
+    )

@@ -2,8 +2,9 @@
 
 A part is launched with `global_work_offset = the user's offset + the part's start`. There, only
 `get_global_id` and what describes one work-group (`get_local_id`, `get_local_size`, `get_work_dim`)
-answer as in the whole launch. The others are replaced by macros that call functions of ours, into which
-the whole NDRange is written as constants: one build serves every part of every cut of that NDRange.
+answer as in the whole launch, smaller last work-groups included: only the last part has them. The
+others are replaced by macros that call functions of ours, into which the whole NDRange is written as
+constants: one build serves every part of every cut of that NDRange.
 
 The group id follows from where the group begins, since parts are cut at work-group edges:
 `(the part's group id * local size + the part's offset - the user's offset) / local size`. Two rules
@@ -57,9 +58,6 @@ _PREFIX = "lb_runtime_"
 _DIMENSION = "lb_runtime_dimension"
 _GUARD_VALUE = 1846213907
 
-MAX_ID_ITEMS = 2**31
-"""Intel's CPU compiler computes global ids from here on wrongly (measured with 2026.22.10)."""
-
 _BEYOND_TEXT = (
     (re.compile(r"\b(?:asm|__asm|__asm__)\b"), "inline assembly"),
     (re.compile(r"\b__spirv_\w+"), "SPIR-V built-ins"),
@@ -109,12 +107,6 @@ def adapt(
     what the text names is added to them. A program that uses none of `CHANGED_BY_A_SPLIT` comes back
     untouched. Line numbers of `source` stay true.
     """
-    for dimension, (start, total) in enumerate(zip(nd_range.offset, nd_range.global_size)):
-        if start + total > MAX_ID_ITEMS:
-            return NotAdaptable(
-                f"global ids of dimension {dimension} reach {start + total - 1}, which not every "
-                "driver computes right beyond 31 bits"
-            )
     text = _code_only(source)
     for pattern, what in _BEYOND_TEXT:
         if found := pattern.search(text):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from time import perf_counter
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from lb_runtime.contexts import OpenPair, open_pair
 from lb_runtime.errors import BuildError, LaunchError, RaceError
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
-from lb_runtime.judged import judged
+from lb_runtime.judged import is_on, judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
@@ -62,9 +63,9 @@ class Decision:
     @property
     def real_cpu_share(self) -> float:
         """The fraction of the work-items that the CPU runs."""
-        groups = [(part.device, part.piece.groups) for part in self.plan.parts]
-        mine = sum(count for device, count in groups if device == CPU)
-        return mine / sum(count for _, count in groups)
+        items = [(part.device, prod(part.global_size)) for part in self.plan.parts]
+        mine = sum(count for device, count in items if device == CPU)
+        return mine / sum(count for _, count in items)
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -88,9 +89,12 @@ class Runtime:
             the pair is chosen by rule.
         devices: an open pair to use instead.
         predictor: the model to ask; the one that is shipped where none is given.
+        exact: split only kernels whose values are the same on every device; None asks `LB_EXACT`.
+        strict: split only where no two work-groups can meet, whatever the data; None asks `LB_STRICT`.
 
     Raises:
         DeviceError: no device, or a choice that fits none or several.
+        LoadBalancerError: `LB_EXACT` or `LB_STRICT` is neither 0 nor 1.
     """
 
     def __init__(
@@ -100,7 +104,11 @@ class Runtime:
         *,
         devices: OpenPair | None = None,
         predictor: Predictor | None = None,
+        exact: bool | None = None,
+        strict: bool | None = None,
     ) -> None:
+        self.exact = is_on("LB_EXACT", exact)
+        self.strict = is_on("LB_STRICT", strict)
         self.devices = open_pair(cpu, gpu) if devices is None else devices
         self._predictor = predictor
         self._load_seconds = 0.0
@@ -172,12 +180,21 @@ class Runtime:
             raise LaunchError(f"CPU share {share} given, expected a fraction from 0 to 1")
         if outside := overreach(kernel.facts, launch):
             raise LaunchError(str(outside))
-        verdict, adapted = judged(kernel, launch, share)
+        infos = [device.info for device in self.devices.devices]
+        verdict, adapted = judged(
+            kernel, launch, share, infos, exact=self.exact, strict=self.strict
+        )
         if adapted and isinstance(verdict, Splittable) and len(verdict.slices) > 1:
             plan = split_plan(launch, verdict, adapted.source, adapted.options)
             return Decision(launch, share, prediction, verdict, plan)
-        device = CPU if share >= 0.5 else GPU
+        device = self._whole_device(launch, share)
         return Decision(launch, share, prediction, verdict, self.alone(kernel, launch, device))
+
+    def _whole_device(self, launch: Launch, share: float) -> int:
+        """The device for a whole launch: that of the greater share, unless only the other one can."""
+        wanted, other = (CPU, GPU) if share >= 0.5 else (GPU, CPU)
+        unable = [device.info.cannot_run(launch.nd_range) for device in self.devices.devices]
+        return other if unable[wanted] and not unable[other] else wanted
 
     def prepare(self, kernel: Kernel, decision: Decision) -> Decision:
         """Build what a decision needs; the same decision, or an unsplit one.

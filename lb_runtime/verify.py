@@ -19,12 +19,13 @@ from lb_runtime.analysis.verdict import Merge
 from lb_runtime.checks import memories_of
 from lb_runtime.errors import ArgumentError
 from lb_runtime.execution import Ownership
-from lb_runtime.launch import BufferArgument, Slice
+from lb_runtime.images import box_view
+from lb_runtime.launch import Argument, BufferArgument, ImageArgument, Launch, Slice
 from lb_runtime.memory.merge import Bytes, Mask, as_bytes
-from lb_runtime.plan import BufferPlan, Part, Plan
+from lb_runtime.plan import BufferPlan, Part, Plan, memory_plans, whole_images
 
 Snapshot = Mapping[int, npt.NDArray[Any]]
-"""The content of the buffer arguments at one moment: argument index -> array."""
+"""The content of the buffers and images at one moment: argument index -> array, or an image's pixels."""
 
 
 class Outcome(Enum):
@@ -89,23 +90,35 @@ def unsplit(plan: Plan, device: int, source: str, options: tuple[str, ...]) -> P
     """The whole launch of `plan` on one device alone, as a plan with one part.
 
     `source` and `options` are the user's own: what is compared against knows nothing of splitting.
-    Every buffer is sent and fetched whole, so that a write which the plan does not expect is seen.
+    Every buffer, and every image that the kernel may write, is sent and fetched whole, so that a write
+    which the plan does not expect is seen.
     """
     nd_range = plan.launch.nd_range
+    sizes = plan.launch.memory_bytes
     buffers = tuple(
         BufferPlan(
-            index,
-            Merge.RANGE,
-            Region.range(0, argument.size_bytes),
-            Region.range(0, argument.size_bytes),
+            index, Merge.RANGE, Region.range(0, sizes[memory]), Region.range(0, sizes[memory])
         )
-        for index, argument in enumerate(plan.launch.arguments)
-        if isinstance(argument, BufferArgument)
+        for index, memory in memories_of(plan).items()
     )
     whole = Part(
-        device, Slice(0, 0, nd_range.groups[0]), nd_range.offset, nd_range.global_size, buffers
+        device,
+        Slice(0, 0, nd_range.groups[0]),
+        nd_range.offset,
+        nd_range.global_size,
+        buffers,
+        whole_images(plan.launch),
     )
     return replace(plan, parts=(whole,), source=source, options=options)
+
+
+def memory_content(launch: Launch, memory: int, snapshot: Snapshot) -> Bytes:
+    """The bytes of one memory, from the arrays of the arguments that are it; shape: (bytes,)."""
+    content = np.zeros(launch.memory_bytes[memory], np.uint8)
+    for index, argument in enumerate(launch.arguments):
+        if isinstance(argument, BufferArgument) and argument.memory == memory:
+            content[argument.start_bytes : argument.stop_bytes] = as_bytes(snapshot[index])
+    return content
 
 
 def verify(
@@ -118,83 +131,167 @@ def verify(
     """Compare the buffers that a split launch left with the unsplit results of its devices.
 
     `unsplit_results` holds a snapshot per device index of the plan; `ownership` is what `execute`
-    returned. A byte that a part left must equal its device's unsplit result. A byte that no part left
-    must equal the original, in the merged buffer and in the unsplit result of at least one device.
+    returned. A byte that a part left must equal its device's unsplit result. A byte that atomics combine
+    must equal every device's, since integer atomics are exact. A byte that no part left must equal the
+    original, in the merged buffer and in the unsplit result of at least one device.
 
     Raises `ArgumentError` when the unsplit result of one of the plan's devices is missing.
     """
     used = sorted({part.device for part in plan.parts})
     if missing := [device for device in used if device not in unsplit_results]:
         raise ArgumentError(f"no unsplit result of devices {missing} given, expected {used}")
+    results = {device: unsplit_results[device] for device in used}
     device_dependent = 0
     same_everywhere = True
-    memories = memories_of(plan)
-    for memory in dict.fromkeys(memories.values()):
-        shown = min(index for index, number in memories.items() if number == memory)
-        original, got = as_bytes(originals[shown]), as_bytes(merged[shown])
-        alone = {device: as_bytes(unsplit_results[device][shown]) for device in used}
-        expected, owned = _expected(plan, memory, original, alone, ownership)
-        wrong = got != expected
-        changed_alone = [content != original for content in alone.values()]
-        wrong |= ~owned & np.logical_and.reduce(changed_alone)
+    for each in (
+        *_buffers(plan, originals, merged, results, ownership),
+        *_images(plan, originals, merged, results),
+    ):
+        wrong = each.wrong
         if wrong.any():
-            mismatch = _mismatch(
-                shown, merged[shown], wrong, got, _best_guess(alone, expected, owned)
-            )
+            mismatch = _mismatch(plan.launch, each, merged, wrong)
             return Verification(Outcome.WRONG, device_dependent, mismatch)
-        first = alone[used[0]]
+        first = next(iter(each.alone.values()))
         differing = np.zeros(first.shape, bool)
-        for content in alone.values():
+        for content in each.alone.values():
             differing |= content != first
-            same_everywhere &= bool(np.array_equal(content, got))
+            same_everywhere &= bool(np.array_equal(content, each.got))
         device_dependent += int(np.count_nonzero(differing))
     outcome = Outcome.IDENTICAL if same_everywhere else Outcome.IDENTICAL_PER_DEVICE
     return Verification(outcome, device_dependent)
 
 
-def _expected(
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """One buffer or image: what it held, holds, should hold, and what each device alone leaves.
+
+    `arguments` are the indices of the arguments that are it. `owned` are the bytes that some part left,
+    `combined` those of them that atomics of all parts made. All arrays have one shape, (bytes,).
+    """
+
+    arguments: tuple[int, ...]
+    original: Bytes
+    got: Bytes
+    alone: Mapping[int, Bytes]
+    expected: Bytes
+    owned: Mask
+    combined: Mask
+
+    @property
+    def wrong(self) -> Mask:
+        """The bytes that are not what they should be."""
+        wrong: Mask = self.got != self.expected
+        changed_alone = [content != self.original for content in self.alone.values()]
+        wrong |= ~self.owned & np.logical_and.reduce(changed_alone)
+        for content in self.alone.values():
+            wrong |= self.combined & (self.got != content)
+        return wrong
+
+    @classmethod
+    def of(
+        cls,
+        arguments: tuple[int, ...],
+        original: Bytes,
+        got: Bytes,
+        alone: Mapping[int, Bytes],
+    ) -> _Memory:
+        """A memory that no part has left a byte of yet."""
+        nothing = np.zeros(original.shape, bool)
+        return cls(arguments, original, got, alone, original.copy(), nothing.copy(), nothing.copy())
+
+
+def _buffers(
     plan: Plan,
-    memory: int,
-    original: Bytes,
-    alone: Mapping[int, Bytes],
+    originals: Snapshot,
+    merged: Snapshot,
+    results: Mapping[int, Snapshot],
     ownership: Sequence[Ownership],
-) -> tuple[Bytes, Mask]:
-    """What the merged bytes of one memory should be, and which of them some part left."""
+) -> list[_Memory]:
+    """Every memory that is a buffer."""
     memories = memories_of(plan)
-    expected = original.copy()
-    owned = np.zeros(original.shape, bool)
+    found = {
+        memory: _Memory.of(
+            tuple(index for index, number in memories.items() if number == memory),
+            memory_content(plan.launch, memory, originals),
+            memory_content(plan.launch, memory, merged),
+            {
+                device: memory_content(plan.launch, memory, snapshot)
+                for device, snapshot in results.items()
+            },
+        )
+        for memory in plan.launch.memory_bytes
+    }
     for part in plan.parts:
-        for buffer_plan in part.buffers:
-            if buffer_plan.merge is Merge.RANGE and memories[buffer_plan.argument] == memory:
-                left = slice(buffer_plan.leaves.start, buffer_plan.leaves.stop)
-                expected[left] = alone[part.device][left]
-                owned[left] = True
+        for each in memory_plans(plan.launch, part):
+            memory = found[each.memory]
+            alone = memory.alone[part.device]
+            if each.merge is Merge.RANGE:
+                for rows in each.leaves.rows:
+                    rows.of(memory.expected)[:] = rows.of(alone)
+                    rows.of(memory.owned)[:] = True
+            for zone in each.zones:
+                left = slice(zone.start, zone.stop)
+                memory.expected[left] = alone[left]
+                memory.owned[left] = memory.combined[left] = True
     for change in ownership:
-        if memories[change.argument] == memory:
-            left = slice(change.start, change.start + change.changed.size)
-            device = plan.parts[change.part].device
-            np.copyto(expected[left], alone[device][left], where=change.changed)
-            owned[left] |= change.changed
-    return expected, owned
+        memory = found[memories[change.argument]]
+        left = slice(change.start, change.start + change.changed.size)
+        alone = memory.alone[plan.parts[change.part].device]
+        np.copyto(memory.expected[left], alone[left], where=change.changed)
+        memory.owned[left] |= change.changed
+    return list(found.values())
 
 
-def _best_guess(alone: Mapping[int, Bytes], expected: Bytes, owned: Mask) -> Bytes:
-    """What to show as expected: where no part left a byte, what the first device alone leaves."""
-    return np.where(owned, expected, next(iter(alone.values())))
+def _images(
+    plan: Plan, originals: Snapshot, merged: Snapshot, results: Mapping[int, Snapshot]
+) -> list[_Memory]:
+    """Every memory that is an image."""
+    found: dict[int, _Memory] = {}
+    arguments = plan.launch.arguments
+    for index, argument in enumerate(arguments):
+        if isinstance(argument, ImageArgument) and argument.memory not in found:
+            found[argument.memory] = _Memory.of(
+                (index,),
+                as_bytes(originals[index]),
+                as_bytes(merged[index]),
+                {device: as_bytes(snapshot[index]) for device, snapshot in results.items()},
+            )
+    for part in plan.parts:
+        for each in part.images:
+            argument = arguments[each.argument]
+            if isinstance(argument, ImageArgument) and each.merge is Merge.RANGE:
+                memory = found[argument.memory]
+                alone = box_view(memory.alone[part.device], argument, each.box)
+                box_view(memory.expected, argument, each.box)[...] = alone
+                box_view(memory.owned, argument, each.box)[...] = True
+    return list(found.values())
 
 
-def _mismatch(
-    argument: int, array: npt.NDArray[Any], wrong: Mask, got: Bytes, expected: Bytes
-) -> Mismatch:
+def _mismatch(launch: Launch, memory: _Memory, merged: Snapshot, wrong: Mask) -> Mismatch:
+    """The first wrong element, of the first argument that holds it."""
     byte = int(np.argmax(wrong))
-    item_bytes = array.dtype.itemsize
-    element = byte // item_bytes
-    where = slice(element * item_bytes, (element + 1) * item_bytes)
-    return Mismatch(
-        argument=argument,
-        byte=byte,
-        element=element,
-        expected=str(expected[where].view(array.dtype)[0]),
-        got=str(got[where].view(array.dtype)[0]),
-        count=int(np.count_nonzero(wrong)),
+    # Where no part left a byte, what the first device alone leaves.
+    first = next(iter(memory.alone.values()))
+    expected = np.where(memory.owned, memory.expected, first)
+    spans = {index: _span(launch.arguments[index]) for index in memory.arguments}
+    index, mine = next(
+        (index, span) for index, span in spans.items() if span.start <= byte < span.stop
     )
+    kind = merged[index].dtype
+    element = (byte - mine.start) // kind.itemsize
+    where = slice(element * kind.itemsize, (element + 1) * kind.itemsize)
+    return Mismatch(
+        argument=index,
+        byte=byte - mine.start,
+        element=element,
+        expected=str(expected[mine][where].view(kind)[0]),
+        got=str(memory.got[mine][where].view(kind)[0]),
+        count=int(np.count_nonzero(wrong[mine])),
+    )
+
+
+def _span(argument: Argument) -> slice:
+    """The bytes of its memory that an argument is; none for one that has no memory."""
+    if isinstance(argument, BufferArgument):
+        return slice(argument.start_bytes, argument.stop_bytes)
+    return slice(0, argument.size_bytes if isinstance(argument, ImageArgument) else 0)

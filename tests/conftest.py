@@ -8,6 +8,17 @@ from lb_runtime.contexts import OpenPair, open_pair
 from lb_runtime.devices import discover
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fuzz N`: how many generated kernels to try, other ones each time (`--hypothesis-seed` repeats)."""
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=0,
+        metavar="N",
+        help="try N generated kernels, other ones each time, instead of the 200 that are always the same",
+    )
+
+
 @pytest.fixture(scope="session")
 def pair() -> OpenPair:
     """Whatever this machine has: two devices, or one cut in two."""
@@ -31,3 +42,12 @@ def intel_pair() -> OpenPair:
         if wanted not in platforms:
             pytest.skip(f"platform {wanted} is not installed")
     return open_pair(cpu="Portable Computing Language", gpu="Intel(R) OpenCL")
+
+
+@pytest.fixture(scope="session")
+def non_uniform_halves() -> OpenPair:
+    """A device that runs smaller last work-groups, cut in two."""
+    able = next((d for d in discover().devices if d.usable and d.non_uniform_groups), None)
+    if able is None:
+        pytest.skip("no device here runs non-uniform work-groups")
+    return open_pair(cpu=str(able.index), gpu=str(able.index))

@@ -7,16 +7,19 @@ global or constant pointer gives an `Access` per argument that the pointer may p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lb_runtime.analysis import layout
+from lb_runtime.analysis.atomics import Atomic, combinable, is_atomic
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Bounds, Form, Grid, Span, Symbol
 from lb_runtime.analysis.frame import Frame
 from lb_runtime.analysis.loops import LOOP_LIMIT
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.values import Address, NDRangeFacts, Value, builtin_name, type_span
+from lb_runtime.analysis.written import Written
+from lb_runtime.analysis.written import written as stored
 from lb_runtime.launch import (
     BufferArgument,
     Launch,
@@ -30,15 +33,29 @@ _VECTOR_ACCESS = re.compile(r"^v(?P<way>load|store)(?P<aligned>a?)(?P<half>_half
 _FILLS = ("llvm.memcpy.", "llvm.memmove.", "llvm.memset.")
 
 
+class Site(NamedTuple):
+    """Where in the kernel an access stands: the function's call, the block, and the pointer it goes by.
+
+    `scaled` is an operand that counts elements of so many bytes from the pointer, as `vload` has.
+    """
+
+    frame: Frame
+    block: str
+    pointer: ir.Operand
+    scaled: tuple[ir.Operand, int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """One instruction's access to one argument by all work-items of a slice.
 
     `span` are the bytes `[low, high]`, both included, that it may touch (before clipping to the
-    buffer); `form` is the address of the first byte. `is_exact` tells that the span follows from ids
-    and counted loops alone. `written_value` is the text of a stored value that is the same for every
-    work-item, empty for other stores and for loads. `is_certain` tells that all work-items of the
-    slice make the access, or all whose global ids the guards let through, whatever the data.
+    buffer); `form` is the address of the first byte, and `bounds` what is known of its symbols there;
+    both count from the argument's first byte. `is_exact` tells that the span follows from ids and
+    counted loops alone. `written` is what is known of a stored value; nothing for loads. `is_certain`
+    tells that all work-items of the slice make the access, or all whose global ids the guards let
+    through, whatever the data. `atomic` is what an atomic with an unused result does; it counts as a
+    write.
     """
 
     argument: int
@@ -47,9 +64,12 @@ class Access:
     form: Form
     size_bytes: int
     is_exact: bool
-    written_value: str
+    written: Written
     line: int
     is_certain: bool
+    bounds: Bounds = field(repr=False, compare=False)
+    site: Site = field(repr=False, compare=False)
+    atomic: Atomic | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +85,17 @@ def slice_accesses(kernel: KernelFacts, launch: Launch, piece: Slice) -> SliceAc
     nd_range = launch.nd_range
     grid = Grid(nd_range.offset, nd_range.local_size)
     spans: dict[Symbol, Span] = {}
-    for dimension, (groups, local, offset) in enumerate(
-        zip(nd_range.groups, nd_range.local_size, nd_range.offset)
+    for dimension, (groups, local, total, offset) in enumerate(
+        zip(nd_range.groups, nd_range.local_size, nd_range.global_size, nd_range.offset)
     ):
         first, stop = 0, groups
         if dimension == piece.dimension:
             first, stop = piece.group_start, piece.group_stop
         spans[Symbol("group", (dimension,))] = Span(first, stop - 1)
-        spans[Symbol("local", (dimension,))] = Span(0, local - 1)
+        # The last work-groups of a non-uniform range are smaller.
+        spans[Symbol("local", (dimension,))] = Span(0, min(local, total) - 1)
         spans[Symbol("global", (dimension,))] = Span(
-            offset + first * local, offset + stop * local - 1
+            offset + first * local, offset + min(stop * local, total) - 1
         )
     bounds = Bounds(grid, spans)
     sizes = NDRangeFacts(
@@ -138,11 +159,9 @@ class _Walker:
             bounds = frame.bounds(name)
             if bounds.is_empty:
                 continue
-            self._every_time = (
-                not frame.path
-                and frame.flow.is_decided(name)
-                and not frame.flow.loops_of(name)
-                and all(frame.is_plain(edge) for edge in frame.flow.guards(name))
+            deciders = None if frame.path else frame.flow.deciders(name)
+            self._every_time = deciders is not None and all(
+                frame.is_plain(edge) for edge in deciders
             )
             for instruction in frame.flow.blocks[name].instructions:
                 self._visit(frame, name, bounds, instruction)
@@ -154,8 +173,19 @@ class _Walker:
             value = instruction.operands[0]
             type_text = value.type if is_write else instruction.type
             size = _size(frame, type_text)
-            written = _uniform(frame, value) if is_write else ""
-            self._add(frame, bounds, instruction, operand, Form(0), size, is_write, written)
+            site = Site(frame, block, operand, None)
+            written = None
+            if is_write:
+                addresses = frame.pointer(operand)
+                form = addresses[0].offset if len(addresses) == 1 else None
+                written = stored(frame, value, form)
+            self._add(site, bounds, instruction, Form(0), size, is_write, written)
+        elif is_atomic(instruction):
+            atomic = combinable(instruction)
+            if atomic is not None:
+                site = Site(frame, block, instruction.operands[0], None)
+                width = atomic.width_bytes
+                self._add(site, bounds, instruction, Form(0), width, True, None, atomic)
         elif instruction.opcode == "call":
             self._call(frame, block, bounds, instruction)
 
@@ -172,18 +202,26 @@ class _Walker:
         name = builtin_name(instruction.detail)
         if match := _VECTOR_ACCESS.match(name):
             if name.startswith(("vload", "vstore")):
-                self._vector_access(frame, bounds, instruction, match)
+                self._vector_access(frame, block, bounds, instruction, match)
             return
         if instruction.detail.startswith(_FILLS):
             target, second, length = instruction.operands[:3]
             form = frame.form(length)
             high = bounds.interval(form).high if form is not None else None
-            self._add(frame, bounds, instruction, target, Form(0), high, True, "")
+            site = Site(frame, block, target, None)
+            self._add(site, bounds, instruction, Form(0), high, True, None)
             if not instruction.detail.startswith("llvm.memset."):
-                self._add(frame, bounds, instruction, second, Form(0), high, False, "")
+                self._add(
+                    site._replace(pointer=second), bounds, instruction, Form(0), high, False, None
+                )
 
     def _vector_access(
-        self, frame: Frame, bounds: Bounds, instruction: ir.Instruction, match: re.Match[str]
+        self,
+        frame: Frame,
+        block: str,
+        bounds: Bounds,
+        instruction: ir.Instruction,
+        match: re.Match[str],
     ) -> None:
         """`vloadN(offset, p)` and `vstoreN(data, offset, p)`: OpenCL 1.2, section 6.12.7."""
         is_write = match["way"] == "store"
@@ -192,6 +230,7 @@ class _Walker:
         lanes = int(match["lanes"] or 1)
         element = _vector_element(instruction, is_write, bool(match["half"]))
         form = frame.form(offset)
+        site = Site(frame, block, pointer, None)
         if not element:
             size, shift = None, None
         else:
@@ -199,36 +238,40 @@ class _Walker:
             stride = 4 if match["aligned"] and lanes == 3 else lanes
             size = stride * element
             shift = form.times(stride * element) if form is not None else None
-        self._add(frame, bounds, instruction, pointer, shift, size, is_write, "")
+            site = site._replace(scaled=(offset, stride * element))
+        self._add(site, bounds, instruction, shift, size, is_write, None)
 
     def _add(
         self,
-        frame: Frame,
+        site: Site,
         bounds: Bounds,
         instruction: ir.Instruction,
-        operand: ir.Operand,
         shift: Form | None,
         size_bytes: int | None,
         is_write: bool,
-        written_value: str,
+        written: Written | None,
+        atomic: Atomic | None = None,
     ) -> None:
-        if layout.address_space(operand.type) in (0, 3):
+        if layout.address_space(site.pointer.type) in (0, 3):
             return
-        for address in frame.pointer(operand):
+        addresses = site.frame.pointer(site.pointer)
+        for address in addresses:
             if address.base == "argument":
                 if size_bytes == 0:
                     continue
                 form = address.offset + shift if shift is not None else None
                 self.accesses.append(
                     _access(
+                        site,
                         bounds,
                         address.parameter,
                         form,
                         size_bytes,
                         is_write,
-                        written_value,
+                        written or Written(),
                         instruction.line,
-                        self._every_time and len(frame.pointer(operand)) == 1,
+                        self._every_time and len(addresses) == 1,
+                        atomic,
                     )
                 )
             elif address.base == "unknown":
@@ -239,18 +282,36 @@ class _Walker:
 
 
 def _access(
+    site: Site,
     bounds: Bounds,
     argument: int,
     form: Form | None,
     size_bytes: int | None,
     is_write: bool,
-    written_value: str,
+    written: Written,
     line: int,
     is_certain: bool,
+    atomic: Atomic | None,
 ) -> Access:
     if form is None or size_bytes is None:
+        symbol = Symbol("opaque", ("anywhere", str(argument)))
         anywhere = Span(-LOOP_LIMIT, LOOP_LIMIT)
-        return Access(argument, is_write, anywhere, Form(0), 1, False, "", line, False)
+        bounds.learn(symbol, anywhere)
+        nowhere = Form.symbol(symbol)
+        return Access(
+            argument,
+            is_write,
+            anywhere,
+            nowhere,
+            1,
+            False,
+            written,
+            line,
+            False,
+            bounds,
+            site,
+            atomic,
+        )
     span = bounds.interval(form)
     is_exact = form.is_affine and all(
         bounds.span(symbol).high < LOOP_LIMIT for symbol in form.symbols()
@@ -262,9 +323,12 @@ def _access(
         form,
         size_bytes,
         is_exact,
-        written_value,
+        written,
         line,
         is_certain and is_exact,
+        bounds,
+        site,
+        atomic,
     )
 
 
@@ -273,18 +337,6 @@ def _size(frame: Frame, type_text: str) -> int | None:
         return layout.store_bytes(type_text, frame.module.structs)
     except layout.UnknownLayoutError:
         return None
-
-
-def _uniform(frame: Frame, operand: ir.Operand) -> str:
-    """A text that names a stored value if it is the same for every work-item of the launch."""
-    if operand.kind == "constant":
-        return f"{operand.type} {operand.text}"
-    form = frame.form(operand)
-    if form is not None and not form.terms:
-        return f"{operand.type} {form.constant}"
-    if not frame.path and operand.text in {p.name for p in frame.function.parameters}:
-        return f"argument {operand.text}"
-    return ""
 
 
 def _vector_element(instruction: ir.Instruction, is_write: bool, is_half: bool) -> int:
@@ -298,8 +350,3 @@ def _vector_element(instruction: ir.Instruction, is_write: bool, is_half: bool) 
         return layout.size_bytes(scalar, {})
     except layout.UnknownLayoutError:
         return 0
-
-
-def arguments_written(accesses: Sequence[Access]) -> Iterator[int]:
-    """The arguments that some access writes, in order."""
-    yield from sorted({access.argument for access in accesses if access.is_write})

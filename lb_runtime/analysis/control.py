@@ -43,6 +43,7 @@ class ControlFlow:
         self.immediate = self._dominators()
         self.loops = self._loops()
         self._guards: dict[str, tuple[Edge, ...]] = {}
+        self._passed: dict[str, int] = {}
 
     def successors(self, name: str) -> tuple[str, ...]:
         """The blocks that a block can jump to, in the order of its terminator."""
@@ -72,13 +73,54 @@ class ControlFlow:
             self._guards[name] = above
         return self._guards[name]
 
-    def is_decided(self, name: str) -> bool:
-        """Whether a block runs exactly when all its `guards` hold: no ways join before it."""
-        while name != self.entry:
-            if self.predecessors[name] != [self.immediate[name]]:
-                return False
-            name = self.immediate[name]
-        return True
+    def deciders(self, name: str) -> tuple[Edge, ...] | None:
+        """The conditional edges that together decide whether a block runs, once each loop has ended.
+
+        None where a loop holds the block or one of the edges, or where one of several ways leads there.
+        Source: Ferrante, Ottenstein and Warren, "The Program Dependence Graph" (1987), control dependence.
+        """
+        found: list[Edge] = []
+        while True:
+            if self.loops_of(name):
+                return None
+            edges = [
+                Edge(source, position)
+                for source in self.order
+                for position, target in enumerate(self.successors(source))
+                if self._always_reaches(target, name)
+                and (source == name or not self._always_reaches(source, name))
+            ]
+            if not edges:
+                return tuple(found) if self._always_reaches(self.entry, name) else None
+            # An edge for the second time: a loop that never ends hides what decides.
+            if len(edges) > 1 or edges[0] in found:
+                return None
+            found.append(edges[0])
+            name = edges[0].source
+
+    def _always_reaches(self, above: str, below: str) -> bool:
+        """Whether every way from `above` to an end of the function passes `below`."""
+        if not self._passed:
+            self._passed = self._post_dominators()
+        return bool(self._passed[above] >> self._number[below] & 1)
+
+    def _post_dominators(self) -> dict[str, int]:
+        """For each block, a bit for each block that all ways on pass; all bits where no way ends."""
+        everything = (1 << len(self.order)) - 1
+        passed = dict.fromkeys(self.order, everything)
+        changed = True
+        while changed:
+            changed = False
+            for name in reversed(self.order):
+                successors = self.successors(name)
+                bits = everything if successors else 0
+                for successor in successors:
+                    bits &= passed[successor]
+                bits |= 1 << self._number[name]
+                if bits != passed[name]:
+                    passed[name] = bits
+                    changed = True
+        return passed
 
     def edge(self, source: str, target: str) -> tuple[Edge, ...]:
         """The conditional edge from `source` to `target`; nothing if all edges of it lead there."""

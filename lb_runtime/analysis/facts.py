@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lb_runtime.analysis import layout
+from lb_runtime.analysis import atomics, layout
 from lb_runtime.analysis.device_text import device_dependent_name
+from lb_runtime.analysis.exactness import exactness
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.values import builtin_name
 from lb_runtime.errors import KernelFileError, KernelNotFoundError
@@ -19,7 +20,6 @@ from predictor import ir
 GLOBAL_SPACES = (1, 4)
 """Address spaces through which global memory is reached: global and generic."""
 
-_ATOMIC = re.compile(r"^(?:atomic_|atom_|__opencl_atomic)")
 _FENCES = frozenset(
     "mem_fence read_mem_fence write_mem_fence atomic_work_item_fence work_group_barrier".split()
 )
@@ -57,7 +57,9 @@ class KernelFacts:
     """A kernel as the analysis sees it: the module it stands in and what forbids splitting it.
 
     `builtins` are the work-item built-ins that it reaches; `required_local_size` is that of
-    `reqd_work_group_size`, or None.
+    `reqd_work_group_size`, or None. `device_dependence` names the first instruction whose value may
+    depend on the device, None where values are the same on every device; `denormals` names the first in
+    which devices that keep denormal floats differ from those that take them for zero.
     """
 
     name: str
@@ -67,6 +69,8 @@ class KernelFacts:
     builtins: frozenset[str]
     required_local_size: tuple[int, ...] | None
     reasons: tuple[Reason, ...]
+    device_dependence: Reason | None
+    denormals: Reason | None
 
 
 def kernel_facts(
@@ -104,6 +108,7 @@ def kernel_facts(
         int(size)
         for size in module.metadata_list(function.metadata.get("reqd_work_group_size", ""))
     )
+    values = exactness(module, reached, source, options)
     return KernelFacts(
         function.name.lstrip("@").strip('"'),
         module,
@@ -112,6 +117,8 @@ def kernel_facts(
         builtins,
         sizes or None,
         tuple(reasons),
+        values.dependence,
+        values.denormals,
     )
 
 
@@ -167,6 +174,18 @@ def _recursive(
     return ""
 
 
+def _forbids_atomic(instruction: ir.Instruction, used: frozenset[str]) -> Reason | None:
+    """Why an atomic on global memory ties work-groups together, None where parts can do it apart."""
+    is_call = instruction.opcode == "call"
+    name = builtin_name(instruction.detail) if is_call else instruction.opcode
+    if atomics.combinable(instruction) is None:
+        return Reason("global-atomic", f"{name} on global memory", instruction.line)
+    if instruction.name in used:
+        detail = f"the result of {name} on global memory is used"
+        return Reason("global-atomic", detail, instruction.line)
+    return None
+
+
 def _parameters(module: ir.Module, function: ir.Function) -> tuple[ParameterFacts, ...]:
     def entries(key: str) -> tuple[str, ...]:
         return module.metadata_list(function.metadata.get(key, ""))
@@ -216,25 +235,24 @@ def _forbidden(module: ir.Module, reached: Sequence[ir.Function]) -> list[Reason
     found: dict[str, Reason] = {}
     bodies = {function.name for function in module.functions if function.blocks}
     for name, variable in module.globals.items():
-        used = any(
+        is_used = any(
             name in instruction.text
             for function in reached
             for block in function.blocks
             for instruction in block.instructions
         )
-        if variable.address_space in GLOBAL_SPACES and used:
+        if variable.address_space in GLOBAL_SPACES and is_used:
             detail = f"{name[1:]} is a __global variable of the program"
             found.setdefault("program-variable", Reason("program-variable", detail))
-    instructions = [
-        instruction
-        for function in reached
-        for block in function.blocks
-        for instruction in block.instructions
-    ]
-    for instruction in instructions:
-        reason = _forbids(instruction, bodies)
-        if reason:
-            found.setdefault(reason.code, reason)
+    instructions: list[ir.Instruction] = []
+    for function in reached:
+        used = atomics.used_names(function)
+        for block in function.blocks:
+            instructions.extend(block.instructions)
+            for instruction in block.instructions:
+                reason = _forbids(instruction, bodies, used)
+                if reason:
+                    found.setdefault(reason.code, reason)
     if reason := _hidden_pointer(instructions):
         found.setdefault(reason.code, reason)
     return list(found.values())
@@ -265,14 +283,12 @@ def _hidden_pointer(instructions: Sequence[ir.Instruction]) -> Reason | None:
     return None
 
 
-def _forbids(instruction: ir.Instruction, bodies: set[str]) -> Reason | None:
+def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]) -> Reason | None:
     line = instruction.line
     spaces = [layout.address_space(operand.type) for operand in instruction.operands]
     reaches_global = any(space in GLOBAL_SPACES for space in spaces)
-    if instruction.opcode in ("atomicrmw", "cmpxchg") or "atomic" in instruction.flags:
-        if reaches_global:
-            return Reason("global-atomic", f"{instruction.opcode} on global memory", line)
-        return None
+    if atomics.is_atomic(instruction):
+        return _forbids_atomic(instruction, used) if reaches_global else None
     if instruction.opcode in ("load", "store"):
         if "volatile" in instruction.flags and spaces[-1] in GLOBAL_SPACES:
             return Reason("volatile", f"volatile {instruction.opcode}", line)
@@ -290,10 +306,10 @@ def _forbids(instruction: ir.Instruction, bodies: set[str]) -> Reason | None:
         return Reason("volatile", "volatile copy", line)
     if name == "printf":
         return Reason("printf", "printf is called", line)
+    if "sub_group" in name and "@" + instruction.detail not in bodies:
+        return Reason("sub-groups", f"{name} is called", line)
     if "enqueue" in name and not name.startswith("get_"):
         return Reason("device-enqueue", f"{name} is called", line)
-    if _ATOMIC.match(name):
-        return Reason("global-atomic", f"{name} on global memory", line) if reaches_global else None
     if name in _FENCES and instruction.operands:
         flags = instruction.operands[0].text
         if name != "work_group_barrier" and flags != _LOCAL_FENCE:

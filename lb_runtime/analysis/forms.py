@@ -203,6 +203,16 @@ class Bounds:
             known = self._intervals[form] = len(self._everywhere), span
         return known[1]
 
+    def rewritings(self, form: Form) -> Iterable[tuple[Constraint, int, Form]]:
+        """Ways to write a form as a constraint's form times a factor, and a rest with fewer terms."""
+        for symbol, _ in form.terms:
+            for filed in (self._wide, self._wide_everywhere):
+                for constraint in filed.get(symbol, ()):
+                    for factor in _factors(form, constraint.form):
+                        rest = form - constraint.form.times(factor)
+                        if factor and len(rest.terms) < len(form.terms):
+                            yield constraint, factor, rest
+
     def _sum_of_terms(self, form: Form) -> Span:
         """The span of a form from the spans of its symbols."""
         low = high = form.constant

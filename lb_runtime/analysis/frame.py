@@ -43,11 +43,14 @@ class Frame:
         dimensions: NDRangeFacts,
         path: str = "",
         contents: Mapping[int, Integers] = NOTHING_KNOWN,
+        caller: tuple[Frame, ir.Instruction, str] | None = None,
     ) -> None:
         self.module = module
         self.function = function
         self.flow = ControlFlow(function)
         self.path = path
+        # The frame, call and block that this function is called from; None for the kernel.
+        self.caller = caller
         self.dimensions = dimensions
         self._base = bounds
         self._contents = contents
@@ -458,15 +461,26 @@ class Frame:
         """Work-item built-ins, as the whole launch answers them."""
         if name == "get_work_dim":
             return Form(self.dimensions.work_dim)
+        answers: tuple[Form | Span | None, ...] = (None,)
         if name in ("get_global_linear_id", "get_local_linear_id"):
-            return self.dimensions.linear_id(name)
-        argument = self.form(instruction.operands[0]) if instruction.operands else Form(0)
-        if argument is None or argument.terms or not instruction.operands:
-            return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
-        known = self.dimensions.answer(name, argument.constant)
-        if known is not None:
-            return known
-        return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
+            answers = (self.dimensions.linear_id(name),)
+        elif instruction.operands:
+            dimension = self.form(instruction.operands[0])
+            if dimension is None or dimension.terms:
+                answers = self.dimensions.any_answer(name)
+            else:
+                answers = (self.dimensions.answer(name, dimension.constant),)
+        if len(answers) == 1 and isinstance(answers[0], Form):
+            return answers[0]
+        span: Span | None = None
+        for answer in answers:
+            if answer is None:
+                return self._opaque(instruction.name, instruction.type, Span(0, LOOP_LIMIT))
+            found = self._base.interval(answer) if isinstance(answer, Form) else answer
+            span = found if span is None else span.hull(found)
+        # The sizes of smaller groups are a choice; what data chooses among dimensions is not.
+        kind = "choice" if isinstance(answers[0], Span) and len(answers) == 1 else "opaque"
+        return self._opaque(instruction.name, instruction.type, span, kind)
 
     def callee(self, instruction: ir.Instruction) -> ir.Function | None:
         """The function with a body that a call reaches."""
@@ -491,6 +505,7 @@ class Frame:
                     self.dimensions,
                     f"{self.path}/{key}",
                     self._contents,
+                    (self, instruction, block),
                 )
             if self._finding:
                 return frame

@@ -1,25 +1,26 @@
-"""Facts and a launch in, verdict out: which dimension to cut, and how each buffer becomes one again.
+"""Whether a launch can be cut, worked out: along which dimension, and how each buffer becomes one again.
 
 The rule, from OpenCL 1.2, section 3.3.1: without global atomics a race-free kernel has no traffic between
 work-groups, so a cut at work-group edges changes nothing, and each location is written by one part. Where
-the accesses show that one part writes what another reads, or that parts write different values to one
-place, the launch is declined. Where they cannot tell, the language's rule stands and the bytes that differ
-from the original are merged.
+work-items show that one part writes what another reads, or that parts write different values to one place,
+the launch is declined. Where nothing is shown, the language's rule stands, unless `strict` asks for proof.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise, permutations
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from itertools import combinations, permutations
 
-from lb_runtime.analysis.accesses import Access, arguments_written, slice_accesses
+from lb_runtime.analysis.accesses import Access, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
-from lb_runtime.analysis.forms import Grid
+from lb_runtime.analysis.footprints import nest
+from lb_runtime.analysis.meets import Meetings
 from lb_runtime.analysis.reasons import Reason
-from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.regions import Region, Rows
 from lb_runtime.analysis.verdict import (
     ArgumentVerdict,
+    AtomicZone,
     Declined,
     Footprint,
     Merge,
@@ -29,51 +30,91 @@ from lb_runtime.analysis.verdict import (
 from lb_runtime.launch import BufferArgument, Launch, Slice
 
 
-def judge(kernel: KernelFacts, launch: Launch, shares: tuple[float, ...]) -> Verdict:
+def judge(
+    kernel: KernelFacts, launch: Launch, shares: tuple[float, ...], *, strict: bool = False
+) -> Verdict:
     """Whether and how a launch can be cut into parts of these shares.
 
-    Dimensions are tried from the slowest; the first along which every written range is known and
-    disjoint is taken, else the first along which a split is safe at all.
+    Dimensions are tried from the slowest. The first along which every part writes a range of its own is
+    taken, else the first along which the parts' rows are disjoint, else the first along which a split is
+    safe at all. With `strict`, what might be a race in the program is one.
     """
     if kernel.reasons:
         return Declined(kernel.reasons)
-    fallback: Splittable | None = None
+    meetings = Meetings(launch)
+    found: list[Splittable] = []
     reasons: list[Reason] = []
     for dimension in reversed(range(launch.nd_range.dimensions)):
         if launch.nd_range.groups[dimension] < 2:
             continue
-        verdict = _judge_dimension(kernel, launch, dimension, shares)
+        verdict = _judge_dimension(kernel, launch, dimension, shares, meetings, strict=strict)
         if isinstance(verdict, Declined):
             reasons.extend(verdict.reasons)
-        elif all(argument.merge is not Merge.DIFFERENCE for argument in verdict.arguments):
+            continue
+        if _cost(verdict) == 0:
             return verdict
-        elif fallback is None:
-            fallback = verdict
-    if fallback is not None:
-        return fallback
+        found.append(verdict)
+    if found:
+        return min(found, key=_cost)
     if not reasons:
         reasons.append(Reason("one-group", f"{launch.nd_range.groups} work-groups"))
     return Declined(tuple(dict.fromkeys(reasons)))
 
 
-def _shared_memory(
-    kernel: KernelFacts, launch: Launch, accesses: Sequence[Access]
-) -> Reason | None:
-    """Two arguments that are the same memory, unless the kernel writes neither."""
-    written = set(arguments_written(accesses))
-    owners: dict[int, int] = {}
-    for index, argument in enumerate(launch.arguments):
-        if not isinstance(argument, BufferArgument):
-            continue
-        other = owners.setdefault(argument.memory, index)
-        if other != index and written & {other, index}:
-            names = f"{kernel.parameters[other].name} and {kernel.parameters[index].name}"
-            return Reason("aliased", f"arguments {names} are the same memory")
-    return None
+def _cost(verdict: Splittable) -> int:
+    """How far a split is from one range per part and buffer: 0 that, 1 rows, 2 differences."""
+    if any(argument.merge is Merge.DIFFERENCE for argument in verdict.arguments):
+        return 2
+    return int(
+        any(
+            not footprint.leaves.is_range
+            for argument in verdict.arguments
+            for footprint in argument.footprints
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """An access with the rows of its memory that it touches; `is_full` where it touches all of them."""
+
+    access: Access
+    region: Region
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """One memory object: its name, its size, and what each part's accesses touch of it."""
+
+    name: str
+    size_bytes: int
+    parts: tuple[tuple[_Touch, ...], ...]
+
+    def touches(self) -> Iterable[_Touch]:
+        """Those of all parts."""
+        return (touch for part in self.parts for touch in part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """How one memory becomes one again, what each part needs and leaves, why, and the line that decides."""
+
+    merge: Merge
+    footprints: tuple[Footprint, ...]
+    reason: str = ""
+    line: int = 0
+    zones: tuple[AtomicZone, ...] = ()
 
 
 def _judge_dimension(
-    kernel: KernelFacts, launch: Launch, dimension: int, shares: tuple[float, ...]
+    kernel: KernelFacts,
+    launch: Launch,
+    dimension: int,
+    shares: tuple[float, ...],
+    meetings: Meetings,
+    *,
+    strict: bool,
 ) -> Verdict:
     cut = launch.nd_range.cut(dimension, shares)
     devices = tuple(number for number, piece in enumerate(cut) if piece.groups)
@@ -84,132 +125,220 @@ def _judge_dimension(
         if found.reason:
             return Declined((found.reason,))
         parts.append(found.accesses)
-    if reason := _shared_memory(kernel, launch, [a for part in parts for a in part]):
-        return Declined((reason,))
-    grid = Grid(launch.nd_range.offset, launch.nd_range.local_size)
+    merged: dict[int, _Merged] = {}
+    memories = _memories(kernel, launch, parts)
+    untouched = {
+        index
+        for index, argument in enumerate(launch.arguments)
+        if isinstance(argument, BufferArgument)
+        and not any(touch.access.is_write for touch in memories[argument.memory].touches())
+    }
+    for number, memory in memories.items():
+        result = _merge(memory, meetings, untouched, strict=strict)
+        if isinstance(result, Reason):
+            return Declined((result,))
+        merged[number] = result
     verdicts: list[ArgumentVerdict] = []
-    for index, (parameter, argument) in enumerate(zip(kernel.parameters, launch.arguments)):
+    for parameter, argument in zip(kernel.parameters, launch.arguments):
+        facts = parameter.name, parameter.kind, parameter.type_text
         if not isinstance(argument, BufferArgument):
-            verdicts.append(
-                ArgumentVerdict(parameter.name, parameter.kind, parameter.type_text, None)
-            )
+            verdicts.append(ArgumentVerdict(*facts, None))
             continue
-        mine = [tuple(a for a in accesses if a.argument == index) for accesses in parts]
-        reason = _conflict(mine, parameter.name, dimension, grid) or _unknown(mine, parameter.name)
-        if reason:
-            return Declined((reason,))
-        merge, footprints, why, line = _merge(mine, argument.size_bytes)
+        how = merged[argument.memory]
         verdicts.append(
-            ArgumentVerdict(
-                parameter.name, parameter.kind, parameter.type_text, merge, footprints, why, line
-            )
+            ArgumentVerdict(*facts, how.merge, how.footprints, how.reason, how.line, how.zones)
         )
     return Splittable(dimension, slices, devices, tuple(verdicts))
 
 
-def _unknown(parts: Sequence[tuple[Access, ...]], name: str) -> Reason | None:
-    """A read that may see what another part writes, where data decides one of the two places.
-
-    The language's rule (no race) would make it safe; this version does not rely on it for buffers that
-    a kernel both reads and writes.
-    """
-    for one, other in permutations(parts, 2):
-        for write in (access for access in one if access.is_write):
-            for read in (access for access in other if not access.is_write):
-                known = write.is_exact and read.is_exact
-                meet = write.span.low <= read.span.high and read.span.low <= write.span.high
-                if meet and not known:
-                    detail = f"{name} is read here and written in line {write.line}"
-                    return Reason("data-dependent", detail, read.line)
-    return None
-
-
-class _Exact(NamedTuple):
-    """An access whose bytes follow from ids and counts, with what `_conflict` asks of each pair.
-
-    `step` is by how many bytes its address moves on from one work-group to the next.
-    """
-
-    low: int
-    high: int
-    step: int
-    has_choice: bool
-    access: Access
+def _memories(
+    kernel: KernelFacts, launch: Launch, parts: Sequence[Sequence[Access]]
+) -> dict[int, _Memory]:
+    """What the parts touch, memory by memory: arguments that share one are one."""
+    arguments: dict[int, list[int]] = {}
+    for index, argument in enumerate(launch.arguments):
+        if isinstance(argument, BufferArgument):
+            arguments.setdefault(argument.memory, []).append(index)
+    memories: dict[int, _Memory] = {}
+    for number, indices in arguments.items():
+        given = [launch.arguments[index] for index in indices]
+        size = max(each.stop_bytes for each in given if isinstance(each, BufferArgument))
+        touched = tuple(
+            tuple(_touches([a for a in accesses if a.argument in indices], launch))
+            for accesses in parts
+        )
+        name = " and ".join(kernel.parameters[index].name for index in indices)
+        memories[number] = _Memory(name, size, touched)
+    return memories
 
 
-def _conflict(
-    parts: Sequence[tuple[Access, ...]], name: str, dimension: int, grid: Grid
-) -> Reason | None:
-    """An access that is shown to meet another part's write at the same bytes."""
-    exact = [
-        [
-            _Exact(*a.span, a.form.group_step(dimension, grid), a.form.has_choice, a)
-            for a in accesses
-            if a.is_exact
-        ]
-        for accesses in parts
-    ]
-    for one, other in permutations(exact, 2):
-        for write in (each for each in one if each.access.is_write):
-            for met in other:
-                if met.low <= write.high and write.low <= met.high:
-                    reason = _shown(write, met, name)
-                    if reason:
-                        return reason
-    return None
-
-
-def _shown(write: _Exact, met: _Exact, name: str) -> Reason | None:
-    """Why a write and another part's access that may meet it are no split's way to work, if they are."""
-    if write.step and write.step == met.step and write.access.form == met.access.form:
-        # Equal addresses that move on with the group: each work-item meets only itself.
-        return None
-    if not met.access.is_write:
-        if write.has_choice:
-            return None
-        detail = f"{name} is read here and written in line {write.access.line}"
-        return Reason("crosses-parts", detail, met.access.line)
-    if write.step or met.step or write.has_choice or met.has_choice:
-        return None
-    value = write.access.written_value
-    if value and value == met.access.written_value:
-        return None
-    return Reason("same-location", f"{name} is written", met.access.line)
+def _touches(accesses: Sequence[Access], launch: Launch) -> Iterable[_Touch]:
+    """The rows that accesses touch, counted from their memory's first byte; each kind once."""
+    seen: set[tuple[object, ...]] = set()
+    for access in accesses:
+        argument = launch.arguments[access.argument]
+        if not isinstance(argument, BufferArgument):
+            continue
+        key = (
+            access.argument, access.is_write, access.form, access.span, access.size_bytes,
+            access.written, access.is_certain, access.atomic, access.site.block,
+        )  # fmt: skip
+        if key in seen:
+            continue
+        seen.add(key)
+        found = nest(access.form, access.size_bytes, access.bounds, argument.size_bytes)
+        start = argument.start_bytes
+        rows = [Rows(r.start + start, r.run, r.pitch, r.count) for r in found.rows]
+        if rows:
+            yield _Touch(access, Region.of(rows), found.is_full and access.is_certain)
 
 
 def _merge(
-    parts: Sequence[tuple[Access, ...]], size_bytes: int
-) -> tuple[Merge, tuple[Footprint, ...], str, int]:
-    """How one buffer merges, what each part needs and leaves, why, and the line that decides."""
-    whole = Region.range(0, size_bytes)
-    reads = [_hull(part, size_bytes, writes=False) for part in parts]
-    writes = [_hull(part, size_bytes, writes=True) for part in parts]
-    first_write = next((a.line for part in parts for a in part if a.is_write), 0)
-    if not any(access.is_write for part in parts for access in part):
-        footprints = tuple(Footprint(read, Region.range(0, 0)) for read in reads)
-        return Merge.NONE, footprints, "", 0
-    ordered = sorted((w for w in writes if w.size_bytes), key=lambda w: w.start)
-    disjoint = all(a.stop <= b.start for a, b in pairwise(ordered))
-    if disjoint:
-        footprints = tuple(Footprint(r.union(w).hull, w) for r, w in zip(reads, writes))
-        return Merge.RANGE, footprints, "", first_write
-    inexact = next((a for part in parts for a in part if a.is_write and not a.is_exact), None)
+    memory: _Memory, meetings: Meetings, untouched: Set[int], *, strict: bool
+) -> _Merged | Reason:
+    """How one memory merges, or why the parts cannot go apart."""
+    if any(touch.access.atomic for touch in memory.touches()):
+        return _merge_atomics(memory)
+    if reason := _conflict(memory, meetings, untouched, strict=strict):
+        return reason
+    reads = [_union(part, writes=False) for part in memory.parts]
+    if not any(touch.access.is_write for touch in memory.touches()):
+        footprints = tuple(Footprint(_compact(read), Region()) for read in reads)
+        return _Merged(Merge.NONE, footprints)
+    writes = [_union(part, writes=True) for part in memory.parts]
+    line = next(touch.access.line for touch in memory.touches() if touch.access.is_write)
+    for leaves in ([_compact(write) for write in writes], writes):
+        if not any(one.overlaps(other) for one, other in combinations(leaves, 2)):
+            footprints = tuple(
+                Footprint(_compact(_needed(part, read, left)), left)
+                for part, read, left in zip(memory.parts, reads, leaves)
+            )
+            return _Merged(Merge.RANGE, footprints, "", line)
+    footprints = tuple(
+        Footprint(read.union(write).hull, write.hull) for read, write in zip(reads, writes)
+    )
+    inexact = next(
+        (t.access for t in memory.touches() if t.access.is_write and not t.access.is_exact), None
+    )
     if inexact is not None:
-        why, line = "the written index comes from data or is not followed", inexact.line
-    else:
-        why, line = "the parts' written ranges interleave", first_write
-    return Merge.DIFFERENCE, tuple(Footprint(whole, w) for w in writes), why, line
+        why = "the written index comes from data or is not followed"
+        return _Merged(Merge.DIFFERENCE, footprints, why, inexact.line)
+    return _Merged(Merge.DIFFERENCE, footprints, "the parts' written ranges interleave", line)
 
 
-def _hull(accesses: Sequence[Access], size_bytes: int, *, writes: bool) -> Region:
-    """The bytes of the buffer that reads (or writes) may touch, clipped to the buffer."""
-    result = Region.range(0, 0)
-    for access in accesses:
-        if access.is_write == writes:
-            start = min(max(access.span.low, 0), size_bytes)
-            stop = max(start, min(access.span.high + 1, size_bytes))
-            result = result.union(Region.range(start, stop)).hull
-    return result
+def _union(part: Sequence[_Touch], *, writes: bool) -> Region:
+    """The bytes that a part's reads (or writes) may touch."""
+    rows = [r for touch in part if touch.access.is_write == writes for r in touch.region.rows]
+    return Region.of(rows) if rows else Region()
+
+
+def _compact(region: Region) -> Region:
+    """The region, or the range around it where that costs few bytes more."""
+    return region if 2 * region.size_bytes < region.stop - region.start else region.hull
+
+
+def _needed(part: Sequence[_Touch], read: Region, leaves: Region) -> Region:
+    """What a part reads, and the old content of what it leaves unless it is sure to write all of it."""
+    written = [
+        r for touch in part if touch.is_full and touch.access.is_write for r in touch.region.rows
+    ]
+    if written and Region.exactly(written).holds(leaves):
+        return read
+    return read.union(leaves)
+
+
+def _conflict(
+    memory: _Memory, meetings: Meetings, untouched: Set[int], *, strict: bool
+) -> Reason | None:
+    """Why the parts get into each other's way, if that is shown; with `strict`, if it may be."""
+    doubtful: Reason | None = None
+    for write, met in _overlaps(memory, meetings):
+        if met.access.is_write and _is_same_value(write, met, untouched):
+            continue
+        line = met.access.line
+        if met.access.is_write:
+            reason = Reason("same-location", f"{memory.name} is written", line)
+        else:
+            detail = f"{memory.name} is read here and written in line {write.access.line}"
+            reason = Reason("crosses-parts", detail, line)
+        if meetings.are_shown(write.access, met.access):
+            return reason
+        doubtful = doubtful or Reason("data-dependent", reason.detail, line)
+    return doubtful if strict else None
+
+
+def _overlaps(memory: _Memory, meetings: Meetings) -> Iterable[tuple[_Touch, _Touch]]:
+    """Each write of a part with each access of another part that may touch the same bytes."""
+    unions = [[_union(part, writes=writes) for part in memory.parts] for writes in (False, True)]
+    for one, other in permutations(range(len(memory.parts)), 2):
+        for writes in (False, True):
+            # Two writes meet one way round as the other.
+            if (writes and one > other) or not unions[True][one].overlaps(unions[writes][other]):
+                continue
+            for write in (touch for touch in memory.parts[one] if touch.access.is_write):
+                if not write.region.overlaps(unions[writes][other]):
+                    continue
+                for met in memory.parts[other]:
+                    if met.access.is_write != writes:
+                        continue
+                    if write.region.hull.overlaps(met.region.hull):
+                        if not meetings.may_compare():
+                            # Whether others meet is not told.
+                            yield write, met
+                            return
+                        if write.region.overlaps(met.region):
+                            yield write, met
+
+
+def _is_same_value(one: _Touch, other: _Touch, untouched: Set[int]) -> bool:
+    """Whether two writes are known to leave the same value in the same place.
+
+    `untouched` are the arguments that nobody writes: what is read from them is the same for all.
+    """
+    value = one.access.written
+    return (
+        bool(value.text)
+        and value == other.access.written
+        and value.sources <= untouched
+        and one.access.size_bytes == other.access.size_bytes
+    )
+
+
+def _merge_atomics(memory: _Memory) -> _Merged | Reason:
+    """Zones of a memory that one kind of atomic changes each, and nothing else touches."""
+    whole = Region.range(0, memory.size_bytes)
+    found: list[tuple[Region, _Touch]] = []
+    for touch in memory.touches():
+        found.append((touch.region.hull if touch.region.rows else whole, touch))
+    first = next(touch.access for touch in memory.touches() if touch.access.atomic)
+    zones: list[AtomicZone] = []
+    for region, touch in sorted(found, key=lambda each: each[0].start):
+        atomic = touch.access.atomic
+        if atomic is None:
+            what = "written" if touch.access.is_write else "read"
+            detail = f"{memory.name} is {what} here and changed by atomics in line {first.line}"
+            return Reason("global-atomic", detail, touch.access.line)
+        start = region.start // atomic.width_bytes * atomic.width_bytes
+        stop = min(-(-region.stop // atomic.width_bytes) * atomic.width_bytes, memory.size_bytes)
+        if zones and zones[-1].stop > start:
+            last = zones[-1]
+            if (last.operation, last.width_bytes, last.is_signed) != tuple(atomic) and not (
+                last.operation == atomic.operation not in ("min", "max")
+                and last.width_bytes == atomic.width_bytes
+            ):
+                detail = f"atomics of several kinds may meet in {memory.name}"
+                return Reason("global-atomic", detail, touch.access.line)
+            zones[-1] = AtomicZone(
+                last.operation, last.start, max(last.stop, stop), last.width_bytes, last.is_signed
+            )
+        else:
+            zones.append(
+                AtomicZone(atomic.operation, start, stop, atomic.width_bytes, atomic.is_signed)
+            )
+    region = Region.of(Rows(zone.start, zone.stop - zone.start) for zone in zones)
+    footprints = (Footprint(region, region),) * len(memory.parts)
+    why = f"{', '.join(dict.fromkeys(zone.operation for zone in zones))} of integers"
+    return _Merged(Merge.ATOMIC, footprints, why, first.line, tuple(zones))
 
 
 def written_arguments(kernel: KernelFacts, launch: Launch) -> tuple[bool, ...]:
@@ -218,7 +347,7 @@ def written_arguments(kernel: KernelFacts, launch: Launch) -> tuple[bool, ...]:
         whole = Slice(0, 0, launch.nd_range.groups[0])
         found = slice_accesses(kernel, launch, whole)
         if not found.reason:
-            written = set(arguments_written(found.accesses))
+            written = {access.argument for access in found.accesses if access.is_write}
             return tuple(index in written for index in range(len(kernel.parameters)))
     if any(reason.code == "device-text" for reason in kernel.reasons):
         return tuple(not parameter.llvm_type.endswith("(2)") for parameter in kernel.parameters)

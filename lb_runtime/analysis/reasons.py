@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REASONS: dict[str, str] = {
-    "aliased": "two arguments share memory that the kernel writes; give each its own buffer",
     "async-copy": "an asynchronous copy touches global memory; copy with a loop to have it split",
     "built-ins": "work-item built-ins cannot be kept true inside a part of this program",
     "crosses-parts": "one part would read what another writes; the kernel relies on a single device",
-    "data-dependent": "data decides which places are written of a buffer that is read too",
+    "data-dependent": "data decides whether parts meet in one place; run without --strict, which asks for proof",
+    "device-dependent": "devices may compute this differently, which exact mode does not allow; without "
+    "--exact (LB_EXACT) it is split",
     "device-enqueue": "the kernel enqueues kernels of its own, which only one device can do",
+    "device-limit": "a device that cannot run the launch by itself takes no part in it",
     "device-text": "the source asks the compiler which device it is for, so parts could differ",
     "global-atomic": "atomics on global memory see one device only",
     "global-fence": "a fence on global memory orders work-groups, which two devices cannot see",
@@ -26,6 +28,7 @@ REASONS: dict[str, str] = {
     "program-variable": "a program-scope variable in global memory lives on one device only",
     "race": "parts left different values in one place: the kernel has a data race",
     "same-location": "several work-groups write different values to one place",
+    "sub-groups": "devices form sub-groups of different sizes; use work-groups to have it split",
     "unknown-call": "a function without a body is given a global pointer; nothing is known of it",
     "unknown-pointer": "a global pointer that is computed or loaded may point into any buffer",
     "volatile": "volatile accesses to global memory may talk to other work-groups",

@@ -7,9 +7,10 @@ one `Rows`: as many runs as the matrix has rows, a row apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ MAX_RUNS = 1 << 16
 Runs = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Rows:
     """`count` runs of `run` bytes: the first at byte `start`, each `pitch` bytes after the one before.
 
@@ -63,12 +64,20 @@ class Rows:
 class Region:
     """Bytes of a buffer: `rows`, sorted by their starts, no two of which share a byte.
 
-    `Region.of` makes one from rows that may overlap, `Region.range` from a single range.
+    `Region.of` makes one from rows that may overlap, `Region.range` from a single range. `start` is the
+    first byte and `stop` the one after the last, both 0 for no bytes; `size_bytes` counts the bytes.
     """
 
     rows: tuple[Rows, ...] = ()
+    start: int = field(init=False, repr=False, compare=False)
+    stop: int = field(init=False, repr=False, compare=False)
+    size_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Asked for often: kept.
+        object.__setattr__(self, "start", self.rows[0].start if self.rows else 0)
+        object.__setattr__(self, "stop", max((rows.stop for rows in self.rows), default=0))
+        object.__setattr__(self, "size_bytes", sum(rows.size_bytes for rows in self.rows))
         for rows in self.rows:
             if rows.start < 0 or rows.run < 1 or rows.count < 1:
                 raise ValueError(f"{rows} given, expected a start from 0 on and at least one byte")
@@ -85,25 +94,18 @@ class Region:
     @classmethod
     def of(cls, rows: Iterable[Rows]) -> Region:
         """All bytes of the rows; where they do not fit together well, some between them too."""
-        found = _joined(sorted({_plain(each) for each in rows}))
-        if len(found) > MAX_ROWS or not _are_disjoint(found):
+        found = list(rows)
+        union = _union(found)
+        if union is None:
             return cls.range(min(r.start for r in found), max(r.stop for r in found))
-        return cls(tuple(found))
+        return cls(tuple(union))
 
-    @property
-    def start(self) -> int:
-        """The first byte; 0 for no bytes."""
-        return self.rows[0].start if self.rows else 0
-
-    @property
-    def stop(self) -> int:
-        """The byte after the last one; 0 for no bytes."""
-        return max((rows.stop for rows in self.rows), default=0)
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes the region holds."""
-        return sum(rows.size_bytes for rows in self.rows)
+    @classmethod
+    def exactly(cls, rows: Iterable[Rows]) -> Region:
+        """Bytes of the rows and no others; where they do not fit together well, only some of them."""
+        found = list(rows)
+        union = _union(found)
+        return cls(tuple(union) if union else (max(found, key=lambda each: each.size_bytes),))
 
     @property
     def is_range(self) -> bool:
@@ -146,6 +148,9 @@ class Region:
         return mask
 
 
+_start = attrgetter("start")
+
+
 def _plain(rows: Rows) -> Rows:
     """The same bytes with runs that touch or overlap made one."""
     if rows.count > 1 and rows.pitch <= rows.run:
@@ -153,48 +158,53 @@ def _plain(rows: Rows) -> Rows:
     return rows if rows.count > 1 else Rows(rows.start, rows.run)
 
 
-def _joined(rows: Sequence[Rows]) -> list[Rows]:
-    """Rows, sorted, with neighbours that lie in one another or touch joined."""
+def _union(rows: Iterable[Rows]) -> list[Rows] | None:
+    """The same bytes as few rows, none of which overlap; None where too many would be needed."""
     result: list[Rows] = []
-    for each in rows:
-        for number in range(len(result) - 1, max(-1, len(result) - 5), -1):
-            joined = _join(result[number], each)
-            if joined is not None:
-                result[number] = joined
-                break
-        else:
+    for each in sorted({_plain(each) for each in rows}, key=_start):
+        joined = _join(result[-1], each) if result else None
+        if joined is None:
             result.append(each)
-    if len(result) < len(rows):
-        return _joined(sorted(result))
-    return result
+        else:
+            result[-1] = joined
+    if len(result) <= MAX_ROWS and _are_disjoint(result):
+        return result
+    if sum(each.count for each in result) > MAX_RUNS:
+        return None
+    return _gathered(*_runs(result))
 
 
 def _join(one: Rows, other: Rows) -> Rows | None:
-    """Both as one, where that adds no bytes or only those between overlapping runs; None otherwise."""
-    if one.count == other.count == 1:
-        if max(one.start, other.start) <= min(one.stop, other.stop):
-            start = min(one.start, other.start)
-            return Rows(start, max(one.stop, other.stop) - start)
+    """Both as one, where that adds no bytes; None otherwise. `one` starts first."""
+    if one.count == 1 and other.stop <= one.stop:
+        return one
+    if one.count != other.count or one.pitch != other.pitch or other.start > one.start + one.run:
         return None
-    for whole, part in ((one, other), (other, one)):
-        if whole.count == 1 and whole.start <= part.start and part.stop <= whole.stop:
-            return whole
-    if one.count == 1 or other.count == 1:
-        return None
-    if one.pitch != other.pitch:
-        return None
-    # The same columns: `shift` columns further, after `rows` whole rows.
-    rows, shift = divmod(other.start - one.start, one.pitch)
-    if shift > one.pitch // 2:
-        rows, shift = rows + 1, shift - one.pitch
-    if shift > one.run or -shift > other.run:
-        return None
-    column = min(0, shift)
-    run = max(one.run, shift + other.run) - column
-    first, last = min(0, rows), max(one.count, rows + other.count)
-    if rows > one.count or -rows > other.count:
-        return None
-    return _plain(Rows(one.start + column + first * one.pitch, run, one.pitch, last - first))
+    run = max(one.run, other.start + other.run - one.start)
+    return _plain(Rows(one.start, run, one.pitch, one.count))
+
+
+def _gathered(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> list[Rows] | None:
+    """Runs that may overlap as rows; None where they are too many. Shape of each: (runs,)."""
+    order = np.argsort(starts, kind="stable")
+    starts, reached = starts[order], np.maximum.accumulate(stops[order])
+    is_first = np.concatenate(([True], starts[1:] > reached[:-1]))
+    starts = starts[is_first]
+    stops = np.concatenate((reached[:-1][is_first[1:]], reached[-1:]))
+    lengths, gaps = stops - starts, np.diff(starts)
+    result: list[Rows] = []
+    at = 0
+    while at < starts.size:
+        if len(result) == MAX_ROWS:
+            return None
+        count = 1
+        if at + 1 < starts.size:
+            differs = (gaps[at:] != gaps[at]) | (lengths[at + 1 :] != lengths[at])
+            count += int(differs.argmax()) if differs.any() else differs.size
+        pitch = int(gaps[at]) if count > 1 else 0
+        result.append(Rows(int(starts[at]), int(lengths[at]), pitch, count))
+        at += count
+    return result
 
 
 def _runs(rows: Iterable[Rows]) -> Runs:
@@ -209,7 +219,7 @@ def _runs(rows: Iterable[Rows]) -> Runs:
 
 def _are_disjoint(rows: Sequence[Rows]) -> bool:
     """Whether no two of the rows share a byte; False where there are too many to tell."""
-    ordered = sorted(rows)
+    ordered = sorted(rows, key=_start)
     if all(one.stop <= other.start for one, other in pairwise(ordered)):
         return True
     if reduce(lambda total, each: total + each.count, ordered, 0) > MAX_RUNS:

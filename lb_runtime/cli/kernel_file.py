@@ -20,7 +20,7 @@ from typing import Any
 
 from lb_runtime.cli.specs import NumberSpec, Spec, parse_spec
 from lb_runtime.errors import ArgumentError, KernelFileError, LaunchError
-from lb_runtime.launch import NDRange
+from lb_runtime.launch import NDRange, allows_non_uniform
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,7 +48,12 @@ class DefaultLaunch:
     arguments: tuple[tuple[str, Spec], ...]
 
     def __post_init__(self) -> None:
-        NDRange.of(self.global_size, self.local_size, self.offset)
+        NDRange.of(
+            self.global_size,
+            self.local_size,
+            self.offset,
+            allow_non_uniform=allows_non_uniform(self.options),
+        )
 
 
 def read_source(path: PathLike) -> str:

@@ -11,13 +11,24 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from lb_runtime.analysis.assumptions import scalar_bytes
+from lb_runtime.analysis.assumptions import AssumedLaunch, assume
 from lb_runtime.analysis.facts import ParameterFacts
-from lb_runtime.arguments import HostValue
+from lb_runtime.analysis.made_up import (
+    ArrayMade,
+    ImageMade,
+    LocalMade,
+    Made,
+    NumberMade,
+    SamplerMade,
+    scalar_bytes,
+)
+from lb_runtime.arguments import HostValue, checked
 from lb_runtime.cli.kernel_file import DefaultLaunch, read_default_launch, read_source
 from lb_runtime.cli.specs import Spec, parse_spec
 from lb_runtime.errors import ArgumentError, LaunchError
-from lb_runtime.kernel import Kernel, look_at
+from lb_runtime.images import CHANNEL_TYPES, Image, Sampler
+from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.launch import LocalArgument
 from predictor.frontend import split_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -117,6 +128,28 @@ def launch_options(command: Command) -> Command:
     return command
 
 
+def judging_options(command: Command) -> Command:
+    """The options that ask more of a kernel before it is split."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--exact",
+                is_flag=True,
+                default=None,
+                help="Split only kernels whose values are the same on every device; or LB_EXACT=1.",
+            ),
+            click.option(
+                "--strict",
+                is_flag=True,
+                default=None,
+                help="Split only where no two work-groups can meet, whatever the data; or LB_STRICT=1.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
 @dataclass(frozen=True, slots=True)
 class KernelChoice:
     """A kernel of a file, and the default launch beside it if that is for this kernel."""
@@ -172,27 +205,94 @@ def choose_specs(choice: KernelChoice, given: tuple[str, ...]) -> dict[str, Spec
     return specs
 
 
-def materialise(kernel: Kernel, specs: dict[str, Spec], seed: int) -> list[HostValue]:
-    """The value of each parameter.
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenLaunch:
+    """The launch that a command is about.
+
+    `given` are the values of options and default launch by parameter; `assumed` holds the launch, and
+    what was chosen for what they leave open.
+    """
+
+    choice: KernelChoice
+    given: dict[str, HostValue]
+    assumed: AssumedLaunch
+
+    def values(self, seed: int) -> list[HostValue]:
+        """The value of each parameter; what is made up is random by this seed."""
+        values: list[HostValue] = []
+        for position, parameter in enumerate(self.choice.kernel.facts.parameters):
+            chosen = self.assumed.made.get(parameter.name)
+            if parameter.name in self.given:
+                values.append(self.given[parameter.name])
+            elif chosen is None:
+                raise ArgumentError(
+                    f"argument {parameter.name} is a {parameter.type_text}, for which no value can be "
+                    "made up: run this kernel from your own program"
+                )
+            else:
+                values.append(_value(chosen, seed, position))
+        return values
+
+    def tell(self, indent: str = "") -> None:
+        """Print what was assumed; nothing where nothing was."""
+        if self.assumed.text:
+            click.echo(f"{indent}assumed: {self.assumed.text}")
+        for note in self.assumed.notes:
+            click.echo(f"{indent}assumed: {note}")
+
+    def as_json(self) -> dict[str, Any]:
+        """What was assumed, for a program to read: options of `lb`, and notes."""
+        return {"options": self.assumed.text, "notes": list(self.assumed.notes)}
+
+
+def _value(made: Made, seed: int, position: int) -> HostValue:
+    """What was chosen for the parameter at a position, as a value."""
+    if isinstance(made, ArrayMade):
+        return parse_spec(made.spec).materialise(seed, position)
+    if isinstance(made, NumberMade):
+        return made.number
+    if isinstance(made, LocalMade):
+        return LocalArgument(made.size_bytes)
+    if isinstance(made, ImageMade):
+        dtype = CHANNEL_TYPES[made.channel_type]
+        shape = "x".join(str(size) for size in reversed(made.shape))
+        pixels = np.asarray(parse_spec(f"rand:{dtype}x4:{shape}").materialise(seed, position))
+        return Image(pixels, "RGBA", made.channel_type)
+    if isinstance(made, SamplerMade):
+        return Sampler(False, "CLAMP_TO_EDGE", "NEAREST")
+    return made.scalar
+
+
+def choose_launch(
+    choice: KernelChoice,
+    global_size: tuple[int, ...] | None,
+    local_size: tuple[int, ...] | None,
+    offset: tuple[int, ...] | None,
+    specs: tuple[str, ...],
+    seed: int = 0,
+) -> ChosenLaunch:
+    """The launch that options and default launch describe; what they leave open is assumed.
 
     Raises:
-        ArgumentError: a parameter without a SPEC; the message shows one that would do.
+        ArgumentError: a value that does not fit its parameter, an image, or a launch that would take
+            more memory than is made up.
+        LaunchError: sizes that do not fit each other.
     """
-    parameters = kernel.facts.parameters
-    missing = [parameter for parameter in parameters if parameter.name not in specs]
-    if missing:
-        wanted = " ".join(f"--arg {p.name}={_example(p)}" for p in missing)
-        raise ArgumentError(
-            f"kernel {kernel.name} takes {len(parameters)} arguments, but {len(missing)} have no "
-            f"value: give {wanted}"
-        )
-    values: list[HostValue] = [
-        specs[parameter.name].materialise(seed, position)
-        for position, parameter in enumerate(parameters)
-    ]
-    for parameter, value in zip(parameters, values):
-        _check_element(parameter, value)
-    return values
+    kernel = choice.kernel
+    facts = kernel.facts
+    chosen = choose_specs(choice, specs)
+    given: dict[str, HostValue] = {}
+    for position, parameter in enumerate(facts.parameters):
+        if parameter.name in chosen:
+            value = chosen[parameter.name].materialise(seed, position)
+            _check_element(parameter, value)
+            given[parameter.name] = value
+    known = {p.name: checked(p, given[p.name]) for p in facts.parameters if p.name in given}
+    nd_range = None
+    if global_size is not None or choice.default is not None:
+        nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
+    assumed = assume(facts, nd_range, known, local_size=local_size, offset=offset)
+    return ChosenLaunch(choice, given, assumed)
 
 
 def _check_element(parameter: ParameterFacts, value: object) -> None:
@@ -228,7 +328,7 @@ def choose_range(
     A default local size is kept for another global size where it still divides it.
 
     Raises:
-        LaunchError: there is no global size.
+        LaunchError: there is neither.
     """
     default = choice.default
     if global_size is None:

@@ -8,18 +8,13 @@ from time import perf_counter
 
 import click
 
-from lb_runtime.analysis.assumptions import assumed_launch, assumed_range
-from lb_runtime.arguments import checked
 from lb_runtime.cli.launches import (
-    KernelChoice,
     choose_kernel,
-    choose_range,
-    choose_specs,
+    choose_launch,
     kernel_options,
     launch_options,
 )
-from lb_runtime.kernel import Kernel, launch_range
-from lb_runtime.launch import Launch
+from lb_runtime.kernel import Kernel
 from predictor.predict import Predictor
 
 
@@ -45,14 +40,14 @@ def command(
 ) -> None:
     """Predict the CPU fraction of a launch, running nothing.
 
-    Buffers whose sizes are not given are taken to hold one element per work-item.
+    What the command line and the default launch leave open is assumed, as `lb run` does.
     """
     choice = choose_kernel(path, name, build_options)
-    launch, assumed = launch_of(choice, global_size, local_size, offset, specs)
+    chosen = choose_launch(choice, global_size, local_size, offset, specs)
+    launch = chosen.assumed.launch
+    is_assumed = transfer_bytes is None and bool(chosen.assumed.made)
     if transfer_bytes is None:
         transfer_bytes = launch.transfer_bytes
-    else:
-        assumed = ""
     began = perf_counter()
     predictor = Predictor.load()
     loaded = perf_counter()
@@ -70,7 +65,8 @@ def command(
                     "kernel": choice.kernel.name,
                     "cpu_fraction": fraction,
                     "transfer_bytes": transfer_bytes,
-                    "transfer_bytes_assumed": bool(assumed),
+                    "transfer_bytes_assumed": is_assumed,
+                    "assumed": chosen.as_json(),
                     "work_group_size": launch.nd_range.group_items,
                     "seconds": times,
                 }
@@ -79,38 +75,9 @@ def command(
         return
     click.echo(f"{choice.kernel.name}: CPU fraction {fraction:.3f}")
     click.echo(f"  {transfer_bytes:,} bytes moved, work-groups of {launch.nd_range.group_items}")
-    if assumed:
-        click.echo(f"  assumed: {assumed}")
+    chosen.tell("  ")
     shown = ", ".join(f"{what} {seconds * 1e3:.1f} ms" for what, seconds in times.items())
     click.echo(f"  {shown}")
-
-
-def launch_of(
-    choice: KernelChoice,
-    global_size: tuple[int, ...] | None,
-    local_size: tuple[int, ...] | None,
-    offset: tuple[int, ...] | None,
-    specs: tuple[str, ...],
-) -> tuple[Launch, str]:
-    """The launch that options and default launch describe; and what had to be assumed, or nothing."""
-    kernel = choice.kernel
-    facts = kernel.facts
-    chosen = choose_specs(choice, specs)
-    known = {
-        parameter.name: checked(parameter, chosen[parameter.name].materialise(0, position))
-        for position, parameter in enumerate(facts.parameters)
-        if parameter.name in chosen
-    }
-    assumed = []
-    if global_size is None and choice.default is None:
-        nd_range = assumed_range(facts, local_size, offset)
-        assumed.append("a million work-items")
-    else:
-        nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
-    missing = [p.name for p in facts.parameters if p.name not in known and p.kind == "buffer"]
-    if missing:
-        assumed.append(f"one element per work-item in {', '.join(missing)}")
-    return assumed_launch(facts, nd_range, known), "; ".join(assumed)
 
 
 def _times(kernel: Kernel, load: float, model: float) -> dict[str, float]:

@@ -12,14 +12,12 @@ from lb_runtime.cli.devices import role_options
 from lb_runtime.cli.launches import (
     Share,
     choose_kernel,
-    choose_range,
-    choose_specs,
+    choose_launch,
+    judging_options,
     kernel_options,
     launch_options,
-    materialise,
 )
 from lb_runtime.cli.run_report import as_json, show
-from lb_runtime.kernel import launch_range
 from lb_runtime.runtime import CPU, GPU, Runtime
 from lb_runtime.trial import Trial, run_trial
 
@@ -28,6 +26,7 @@ from lb_runtime.trial import Trial, run_trial
 @kernel_options
 @launch_options
 @role_options
+@judging_options
 @click.option(
     "--split",
     "share",
@@ -61,6 +60,8 @@ def command(
     specs: tuple[str, ...],
     cpu: str | None,
     gpu: str | None,
+    exact: bool | None,
+    strict: bool | None,
     share: float | None,
     repeat: int,
     seed: int,
@@ -70,19 +71,18 @@ def command(
 ) -> int:
     """Run a kernel, split across the CPU and the GPU where that is safe.
 
-    Kernels of ours carry a default launch, so that `lb run kernels/mandelbrot.cl` is enough. For
-    others, give the global size and a SPEC for each argument.
+    Kernels of ours carry a default launch. Of others, what you do not give (the global size, a SPEC
+    for an argument) is chosen from what the kernel does with it, and printed.
     """
     choice = choose_kernel(path, name, build_options)
-    kernel = choice.kernel
-    nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
-    values = materialise(kernel, choose_specs(choice, specs), seed)
-    with Runtime(cpu, gpu) as runtime, status("running") as tell:
+    chosen = choose_launch(choice, global_size, local_size, offset, specs, seed)
+    values = chosen.values(seed)
+    with Runtime(cpu, gpu, exact=exact, strict=strict) as runtime, status("running") as tell:
         trial = run_trial(
             runtime,
             Trial(
-                kernel,
-                nd_range,
+                choice.kernel,
+                chosen.assumed.launch.nd_range,
                 tuple(values),
                 share,
                 repeat=repeat,
@@ -92,7 +92,8 @@ def command(
             lambda done: tell(f"running: {done} launches done"),
         )
     if wants_json:
-        click.echo(json.dumps(as_json(trial)))
+        click.echo(json.dumps({**as_json(trial), "assumed": chosen.as_json()}))
     else:
+        chosen.tell()
         show(trial, path)
     return 0 if trial.verification is None or trial.verification.ok else 1

@@ -9,8 +9,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from lb_runtime.analysis.reasons import REASONS
 from lb_runtime.cli.console import console
+from lb_runtime.cli.reason_report import reason_as_json, reason_lines, values_as_json, values_line
 from lb_runtime.runtime import Decision
 from lb_runtime.trial import TrialResult, median_seconds
 
@@ -35,9 +35,11 @@ def show(result: TrialResult, path: Path) -> None:
     else:
         click.echo(f"asked for  CPU share {decision.cpu_share:.3f}")
     click.echo(_cut(decision))
+    kernel = result.trial.kernel
     for reason in decision.reasons:
-        place = f"{path}:{reason.line}: " if reason.line else ""
-        click.echo(f"  {place}{reason.detail} [{reason.code}]: {REASONS[reason.code]}")
+        for line in reason_lines(reason, path, kernel):
+            click.echo(f"  {line}")
+    click.echo(values_line(kernel, path, [device.info for device in result.devices]))
     console().print(_times(result))
     typical = result.typical
     shorter = min(part.kernel_seconds for part in typical.parts)
@@ -139,7 +141,8 @@ def as_json(result: TrialResult) -> dict[str, Any]:
         "real_cpu_share": decision.real_cpu_share,
         "split": decision.is_split,
         "dimension": getattr(decision.verdict, "dimension", None),
-        "reasons": [{"code": r.code, "detail": r.detail, "line": r.line} for r in decision.reasons],
+        "reasons": [reason_as_json(reason, kernel) for reason in decision.reasons],
+        **values_as_json(kernel, [device.info for device in result.devices]),
         "parts": [
             {
                 "role": ROLES[part.device],

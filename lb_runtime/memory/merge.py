@@ -1,12 +1,12 @@
 """How the parts' copies of one buffer become one buffer again: pure functions over numpy byte arrays.
 
-All arrays here are one-dimensional `uint8` views (`as_bytes`); intervals count bytes of the whole buffer.
+Whole buffers are one-dimensional `uint8` views (`as_bytes`); regions count bytes of the whole buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -43,17 +43,24 @@ def changed_bytes(original: Bytes, content: Bytes) -> Mask:
     return np.not_equal(original, content)
 
 
-def write_range(target: Bytes, where: Region, content: Bytes) -> None:
-    """Put `content`, of shape `(where.size_bytes,)`, into the whole buffer `target` as it is."""
-    target[where.start : where.stop] = content
+def write_region(target: Bytes, where: Region, pieces: Sequence[Bytes]) -> None:
+    """Put `pieces` into the whole buffer `target` as they are.
+
+    `pieces[i]` are the bytes of `where.rows[i]`; shape: (count, run).
+    """
+    for rows, piece in zip(where.rows, pieces, strict=True):
+        rows.of(target)[:] = piece
 
 
-def write_changed(target: Bytes, where: Region, content: Bytes, changed: Mask) -> None:
-    """Put only the `changed` bytes of `content` into the whole buffer `target`."""
+def write_changed(target: Bytes, start: int, content: Bytes, changed: Mask) -> None:
+    """Put only the `changed` bytes of `content` into the whole buffer `target`, from byte `start` on.
+
+    Shape of `content` and `changed`: (bytes,).
+    """
     # In pieces that stay in the cache, and without a branch for each byte, as a masked copy has.
-    target = target[where.start : where.stop]
-    for start in range(0, target.size, CACHED_BYTES):
-        piece = slice(start, start + CACHED_BYTES)
+    target = target[start : start + content.size]
+    for begin in range(0, target.size, CACHED_BYTES):
+        piece = slice(begin, begin + CACHED_BYTES)
         taken = np.negative(changed[piece].view(np.int8)).view(np.uint8)
         taken &= target[piece] ^ content[piece]
         target[piece] ^= taken
@@ -69,26 +76,15 @@ def first_clash(one: Bytes, one_changed: Mask, other: Bytes, other_changed: Mask
     return int(clash.argmax()) if clash.any() else None
 
 
-def first_overlap(intervals: Iterable[Region]) -> tuple[Region, Region] | None:
-    """Two of the intervals that share a byte, or None when all are disjoint."""
-    ordered = sorted(
-        (interval for interval in intervals if interval.size_bytes),
-        key=lambda interval: interval.start,
-    )
-    for before, after in pairwise(ordered):
-        if before.overlaps(after):
-            return before, after
-    return None
-
-
-def coalesced(intervals: Iterable[Region]) -> list[Region]:
-    """The same bytes as disjoint intervals, in order; those that overlap become one."""
-    result: list[Region] = []
-    for interval in sorted(intervals, key=lambda interval: interval.start):
-        if not interval.size_bytes:
-            continue
-        if result and result[-1].overlaps(interval):
-            result[-1] = result[-1].union(interval)
-        else:
-            result.append(interval)
-    return result
+def first_overlap(regions: Iterable[Region]) -> tuple[Region, Region] | None:
+    """Two of the regions that share a byte, or None when all are disjoint."""
+    ordered = sorted(regions, key=lambda region: region.start)
+    before = Region()
+    for region in ordered:
+        if before.overlaps(region):
+            break
+        before = before.union(region)
+    else:
+        return None
+    # A union may hold more than its members: only now are all pairs looked at.
+    return next((pair for pair in combinations(ordered, 2) if pair[0].overlaps(pair[1])), None)

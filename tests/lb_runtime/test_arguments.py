@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lb_runtime.arguments import bind, scalar
+from lb_runtime.arguments import bind, buffer_arguments, scalar
 from lb_runtime.errors import ArgumentError
 from lb_runtime.kernel import look_at
 from lb_runtime.launch import BufferArgument, LocalArgument, ScalarArgument
@@ -56,12 +56,25 @@ def test_the_same_array_twice_is_one_memory() -> None:
     assert arguments[0] == arguments[1]
 
 
-def test_arrays_that_overlap_in_part_are_refused() -> None:
+def test_arrays_that_share_bytes_are_one_memory_from_its_first_byte_on() -> None:
+    whole = np.zeros(40, np.float32)
+    given = {3: whole[10:20], 5: whole[:4], 6: whole[19:30], 7: whole[15:16], 9: whole[30:]}
+    assert buffer_arguments(given) == {
+        5: BufferArgument(16, 5),
+        3: BufferArgument(40, 3, 0),
+        7: BufferArgument(4, 3, 20),
+        6: BufferArgument(44, 3, 36),
+        9: BufferArgument(40, 9),
+    }
+
+
+def test_a_launch_on_arrays_that_share_bytes_is_bound() -> None:
     whole = np.zeros(8, np.float32)
     given = values()
-    given[0], given[1] = whole[:6], whole[2:]
-    with pytest.raises(ArgumentError, match="b overlaps"):
-        bind(FACTS, given)  # type: ignore[arg-type]
+    given[0], given[1] = whole[2:], whole[:6]
+    given[6], given[7] = np.zeros(4), np.zeros(3, int)
+    arguments, _ = bind(FACTS, given)  # type: ignore[arg-type]
+    assert arguments[:2] == (BufferArgument(24, 0, 8), BufferArgument(24, 0, 0))
 
 
 @pytest.mark.parametrize(

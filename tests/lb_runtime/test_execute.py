@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyopencl as cl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from splitting import Written, plan_of, run_and_verify
 
-from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.regions import Region, Rows
 from lb_runtime.analysis.verdict import Merge
 from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import (
@@ -18,7 +22,8 @@ from lb_runtime.errors import (
     LaunchError,
 )
 from lb_runtime.execute import execute
-from lb_runtime.launch import LocalArgument, NDRange
+from lb_runtime.launch import BufferArgument, LocalArgument, NDRange
+from lb_runtime.memory.transfer import download, upload
 from lb_runtime.plan import BufferPlan, Part, Plan
 from lb_runtime.verify import Outcome
 
@@ -77,6 +82,79 @@ def test_only_the_bytes_that_a_part_needs_and_leaves_are_moved(pair: OpenPair) -
     assert execution.uploaded_bytes == execution.downloaded_bytes == 4 * items
 
 
+COLUMNS = """
+kernel void columns(global const int* x, global int* y, int width) {
+    int at = get_global_id(1) * width + get_global_id(0);
+    y[at] = 2 * x[at] + 1;
+}"""
+
+
+@pytest.fixture(params=["pair", "intel_pair"])
+def each_pair(request: pytest.FixtureRequest) -> OpenPair:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]  # fixtures are Any
+
+
+@pytest.mark.parametrize(("width", "height", "first"), [(64, 48, 0), (70, 33, 3), (129, 5, 1)])
+def test_columns_of_a_matrix_move_alone(
+    each_pair: OpenPair, width: int, height: int, first: int
+) -> None:
+    """The matrix is cut along its rows' dimension: each part needs and leaves a piece of every row."""
+    x = np.arange(width * height, dtype=np.int32).reshape(height, width)
+    values = [x, np.full((height, width), -1, np.int32), np.int32(width)]
+    items = width - first
+    nd_range = NDRange.of((items, height), (1, 1), (first, 0))
+    plan = plan_of(COLUMNS, "columns", nd_range, values, written={1: Written(Merge.RANGE)})
+    parts = []
+    for part in plan.parts:
+        start, run = part.global_offset[0], part.global_size[0]
+        columns = Region.of([Rows(4 * start, 4 * run, 4 * width, height)])
+        buffers = (
+            BufferPlan(0, Merge.NONE, columns, Region()),
+            BufferPlan(1, Merge.RANGE, Region(), columns),
+        )
+        parts.append(replace(part, buffers=buffers))
+    execution, verification = run_and_verify(
+        each_pair, replace(plan, parts=tuple(parts)), values, COLUMNS
+    )
+    assert verification.outcome is Outcome.IDENTICAL
+    assert np.array_equal(values[1][:, first:], 2 * x[:, first:] + 1)
+    assert (values[1][:, :first] == -1).all()
+    assert execution.uploaded_bytes == execution.downloaded_bytes == 4 * items * height
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_region_travels_and_nothing_beside_it(each_pair: OpenPair, data: st.DataObject) -> None:
+    """To each device and back, whatever the rows, in a buffer that ends with the last of them."""
+    drawn = data.draw(
+        st.lists(
+            st.builds(
+                lambda start, run, gap, count: Rows(start, run, run + gap, count),
+                st.integers(0, 300), st.integers(1, 70), st.integers(1, 90), st.integers(2, 9),
+            ),
+            min_size=1, max_size=3,
+        )
+    )  # fmt: skip
+    region = Region.of(drawn)
+    random = np.random.default_rng(region.size_bytes)
+    host, before = random.integers(0, 256, (2, region.stop), dtype=np.uint8)
+    for device in each_pair.devices:
+        buffer = device.buffers.take(region.stop)
+        cl.enqueue_copy(device.queue, buffer, before)
+        for event in upload(device.queue, buffer, host, region):
+            event.wait()
+        arrived = np.empty_like(host)
+        cl.enqueue_copy(device.queue, arrived, buffer)
+        mask = region.mask(region.stop)
+        assert np.array_equal(arrived, np.where(mask, host, before))
+        events, pieces = download(device.queue, buffer, region)
+        for event in events:
+            event.wait()
+        for rows, piece in zip(region.rows, pieces, strict=True):
+            assert np.array_equal(piece, rows.of(host))
+        device.buffers.give_back(buffer)
+
+
 def test_merging_by_difference_keeps_what_no_part_wrote(pair: OpenPair) -> None:
     items = 2048
     where = np.random.default_rng(5).permutation(4 * items)[:items].astype(np.int32)
@@ -119,10 +197,20 @@ def test_one_array_for_two_arguments_is_one_buffer_on_the_device(pair: OpenPair)
     plan = plan_of(
         DOUBLE, "twice", NDRange.of((512,), (64,)), values, written={1: Written(Merge.RANGE, 256)}
     )
-    one_memory = (plan.launch.arguments[0], plan.launch.arguments[0])
-    launch = type(plan.launch)("twice", plan.launch.nd_range, one_memory)
-    execute(Plan(launch, plan.parts, plan.source, ()), pair.devices, values)
+    assert plan.launch.arguments[0] == plan.launch.arguments[1]
+    execution = execute(plan, pair.devices, values)
     assert np.array_equal(values[0], 2 * np.arange(512))
+    # Neither sent nor fetched twice, though both arguments have a plan.
+    assert execution.uploaded_bytes == 2 * 2048
+    assert execution.downloaded_bytes == 2048
+
+
+def test_written_arguments_that_are_one_memory_must_merge_alike(pair: OpenPair) -> None:
+    values = [np.arange(512, dtype=np.int32)] * 2
+    written = {0: Written(Merge.DIFFERENCE), 1: Written(Merge.RANGE, 256)}
+    plan = plan_of(DOUBLE, "twice", NDRange.of((512,), (64,)), values, written=written)
+    with pytest.raises(ExecutionError, match="0 and 1 are one memory"):
+        execute(plan, pair.devices, values)
 
 
 def test_local_memory_scalars_and_vectors_reach_the_kernel(pair: OpenPair) -> None:
@@ -193,6 +281,72 @@ def test_parts_that_leave_the_same_bytes_are_refused(pair: OpenPair) -> None:
     )
     with pytest.raises(ExecutionError, match="overlap"):
         execute(Plan(plan.launch, parts, plan.source, ()), pair.devices, values)
+
+
+def halves_of(whole: np.ndarray, start: int = 1024) -> list[np.ndarray]:
+    """Two views of one array of 2048 numbers that share some: up to 1100, and from `start` on."""
+    return [whole[:1100], whole[start:]]
+
+
+def doubling_into_the_second_half(values: list[np.ndarray], start: int = 1024) -> Plan:
+    """Number `i` is doubled into number `start + i`, and both arguments are one memory."""
+    plan = plan_of(DOUBLE, "twice", NDRange.of((512,), (64,)), values)
+    parts = []
+    for part in plan.parts:
+        first, size = part.global_offset[0], part.global_size[0]
+        needs = Region.range(4 * first, 4 * (first + size))
+        leaves = Region.range(4 * (start + first), 4 * (start + first + size))
+        buffers = tuple(BufferPlan(index, Merge.RANGE, needs, leaves) for index in (0, 1))
+        parts.append(replace(part, buffers=buffers))
+    return replace(plan, parts=tuple(parts))
+
+
+def test_arrays_that_share_bytes_are_one_buffer_on_the_device(each_pair: OpenPair) -> None:
+    whole = np.arange(2048, dtype=np.int32)
+    values = halves_of(whole)
+    plan = doubling_into_the_second_half(values)
+    assert plan.launch.arguments == (BufferArgument(4400, 0), BufferArgument(4096, 0, 4096))
+    execution, verification = run_and_verify(each_pair, plan, values, DOUBLE)
+    assert verification.outcome is Outcome.IDENTICAL
+    assert np.array_equal(whole[1024:1536], 2 * np.arange(512))
+    assert np.array_equal(np.delete(whole, slice(1024, 1536)), np.r_[0:1024, 1536:2048])
+    assert execution.uploaded_bytes == execution.downloaded_bytes == 2048
+
+
+def test_what_one_argument_writes_another_that_shares_it_reads(each_pair: OpenPair) -> None:
+    """A group writes through one argument and then reads the same bytes through the other."""
+    source = """
+    kernel void through(global volatile int* x, global volatile int* y) {
+        int i = get_global_id(0);
+        y[i] = 2 * x[i];
+        barrier(CLK_GLOBAL_MEM_FENCE);
+        x[1024 + i] += 1;
+    }"""
+    whole = np.arange(2048, dtype=np.int32)
+    values = [whole[:1600], whole[1024:]]
+    plan = replace(doubling_into_the_second_half(values), source=source)
+    launch = replace(plan.launch, kernel_name="through")
+    execute(replace(plan, launch=launch), each_pair.devices, values)
+    assert np.array_equal(whole[1024:1536], 2 * np.arange(512) + 1)
+
+
+def test_an_argument_that_begins_where_no_buffer_can_is_refused(pair: OpenPair) -> None:
+    values = halves_of(np.arange(2048, dtype=np.int32), 1023)
+    plan = doubling_into_the_second_half(values, 1023)
+    with pytest.raises(LaunchError, match="argument 1 begins 4092 bytes after"):
+        execute(plan, pair.devices, values)
+
+
+def test_arrays_must_lie_as_their_arguments_say(pair: OpenPair) -> None:
+    whole = np.arange(2048, dtype=np.int32)
+    plan = doubling_into_the_second_half(halves_of(whole))
+    apart = [array.copy() for array in halves_of(whole)]
+    with pytest.raises(ArgumentError, match="argument 1 begins at byte 4096 of memory 0"):
+        execute(plan, pair.devices, apart)
+    arguments = (BufferArgument(4096 - 128, 0), plan.launch.arguments[1])
+    launch = replace(plan.launch, arguments=arguments)
+    with pytest.raises(ArgumentError, match=r"bytes \[3968, 4096\) of memory 0 are in no argument"):
+        execute(replace(plan, launch=launch), pair.devices, [whole[:992], whole[1024:]])
 
 
 @pytest.mark.parametrize(

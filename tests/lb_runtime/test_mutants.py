@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from splitting import Adapt, Written, naive, plan_of, run_and_verify, with_prelude
 
-import lb_runtime.execute as execute_module
-from lb_runtime.analysis.regions import Region
+import lb_runtime.merging as merging_module
+from lb_runtime.analysis.regions import Region, Rows
 from lb_runtime.analysis.verdict import Merge
 from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import RaceError
-from lb_runtime.launch import NDRange
-from lb_runtime.memory.merge import Bytes, Mask, write_range
+from lb_runtime.execute import execute
+from lb_runtime.launch import BufferArgument, NDRange
+from lb_runtime.memory.merge import Bytes, Mask, write_region
+from lb_runtime.plan import BufferPlan
 from lb_runtime.verify import Verification
 
 GRID_STRIDE = """
@@ -92,10 +95,10 @@ def test_a_merge_that_copies_whole_buffers_is_caught(
 ) -> None:
     assert scattered(pair).ok
 
-    def copy_whole(target: Bytes, where: Region, content: Bytes, changed: Mask) -> None:
-        write_range(target, where, content)
+    def copy_whole(target: Bytes, start: int, content: Bytes, changed: Mask) -> None:
+        target[start : start + content.size] = content
 
-    monkeypatch.setattr(execute_module, "write_changed", copy_whole)
+    monkeypatch.setattr(merging_module, "write_changed", copy_whole)
     verification = scattered(pair)
     assert not verification.ok
     assert verification.mismatch is not None
@@ -119,9 +122,80 @@ def test_a_merge_that_ignores_the_ranges_is_caught(
 
     assert check().ok
 
-    def one_group_late(target: Bytes, where: Region, content: Bytes) -> None:
-        start = min(where.start + 64, target.size - content.size)
-        target[start : start + content.size] = content
+    def one_group_late(target: Bytes, where: Region, pieces: Sequence[Bytes]) -> None:
+        start = min(where.start + 64, target.size - where.size_bytes)
+        target[start : start + where.size_bytes] = pieces[0].reshape(-1)
 
-    monkeypatch.setattr(execute_module, "write_range", one_group_late)
+    monkeypatch.setattr(merging_module, "write_region", one_group_late)
     assert not check().ok
+
+
+COLUMN_OF_GROUPS = """
+kernel void mark(global int* x) {
+    x[get_global_id(1) * get_global_size(0) + get_global_id(0)] = get_global_id(0);
+}"""
+
+
+def columns(pair: OpenPair) -> Verification:
+    """A matrix of 32 rows of 64 numbers, cut along its rows' dimension."""
+    values = [np.full((32, 64), -1, np.int32)]
+    nd_range = NDRange.of((64, 32), (1, 1))
+    plan = plan_of(COLUMN_OF_GROUPS, "mark", nd_range, values, written={0: Written(Merge.RANGE)})
+    parts = []
+    for part in plan.parts:
+        leaves = Region((Rows(4 * part.global_offset[0], 4 * part.global_size[0], 256, 32),))
+        buffers = (BufferPlan(0, Merge.RANGE, Region(), leaves),)
+        parts.append(replace(part, buffers=buffers))
+    return run_and_verify(pair, replace(plan, parts=tuple(parts)), values, COLUMN_OF_GROUPS)[1]
+
+
+def test_rows_that_are_written_back_without_their_gaps_are_caught(
+    pair: OpenPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert columns(pair).ok
+
+    def without_gaps(target: Bytes, where: Region, pieces: Sequence[Bytes]) -> None:
+        content = np.concatenate([piece.reshape(-1) for piece in pieces])
+        target[where.start : where.start + content.size] = content
+
+    monkeypatch.setattr(merging_module, "write_region", without_gaps)
+    assert not columns(pair).ok
+
+
+def test_rows_that_are_fetched_as_one_range_are_caught(
+    pair: OpenPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes between a part's rows are another part's, and the device holds none of them."""
+    assert columns(pair).ok
+
+    def all_of_it(target: Bytes, where: Region, pieces: Sequence[Bytes]) -> None:
+        target[where.start : where.stop] = 0
+        write_region(target, where, pieces)
+
+    monkeypatch.setattr(merging_module, "write_region", all_of_it)
+    assert not columns(pair).ok
+
+
+def test_arguments_that_share_bytes_taken_for_two_buffers_are_caught(pair: OpenPair) -> None:
+    """Each memory would be merged from a device buffer that saw half of the writes."""
+    source = """
+    kernel void both(global volatile int* x, global volatile int* y) {
+        int i = get_global_id(0);
+        x[i] = i;
+        barrier(CLK_GLOBAL_MEM_FENCE);
+        y[i] += 1;
+    }"""
+
+    def check(one_memory: bool) -> bool:
+        values = [np.full(1024, 5, np.int32)] * 2
+        nd_range = NDRange.of((1024,), (16,))
+        written = {index: Written(Merge.RANGE, 64) for index in (0, 1)}
+        plan = plan_of(source, "both", nd_range, values, written=written)
+        if not one_memory:
+            arguments = (BufferArgument(4096, 0), BufferArgument(4096, 1))
+            plan = replace(plan, launch=replace(plan.launch, arguments=arguments))
+        execute(plan, pair.devices, values)
+        return bool(np.array_equal(values[0], np.arange(1, 1025)))
+
+    assert check(one_memory=True)
+    assert not check(one_memory=False)

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from splitting import Written, plan_of, with_prelude
+from splitting import Adapt, Written, naive, plan_of, with_prelude
 
+from lb_runtime import Runtime, prelude
 from lb_runtime.analysis.verdict import Merge
-from lb_runtime.contexts import OpenPair
-from lb_runtime.errors import BuildError
+from lb_runtime.contexts import OpenDevice, OpenPair
+from lb_runtime.errors import BuildError, LaunchError
 from lb_runtime.execute import execute
-from lb_runtime.launch import NDRange
-from lb_runtime.prelude import CHANGED_BY_A_SPLIT, Adapted, NotAdaptable, adapt, built_ins_in
+from lb_runtime.launch import LocalArgument, NDRange
+from lb_runtime.prelude import (
+    CHANGED_BY_A_SPLIT,
+    WORK_ITEM_BUILT_INS,
+    Adapted,
+    NotAdaptable,
+    adapt,
+    built_ins_in,
+)
+from lb_runtime.runtime import Outcome
 
 RANGE = NDRange.of((64,), (8,))
+NEWER = ("-cl-std=CL3.0",)
+DIMENSIONS = np.array([0, 1, 2, 3, 7, 2**32 - 1], np.uint32)
+"""Dimensions that are asked for; the kernel reads them from a buffer."""
 
-# Each work-item writes, for four dimensions, everything that it is told about itself.
-TOLD = """
+# Each work-item writes everything that it is told about itself. The local size of a dimension that there
+# is not is left out: PoCL itself says 0, where 1 is specified.
+REPORT = """
 size_t told(uint what, uint d) {
     switch (what) {
         case 0: return get_global_id(d);
@@ -27,85 +44,147 @@ size_t told(uint what, uint d) {
         case 3: return get_num_groups(d);
         case 4: return get_global_offset(d);
         case 5: return get_local_id(d);
-        case 6: return get_local_size(d);
-        default: return get_work_dim();
+        case 6: return d > 2 ? 1 : get_local_size(d);
+        case 7: return get_work_dim();
+#ifdef NEWER
+        case 8: return d > 2 ? 1 : get_enqueued_local_size(d);
+        case 9: return get_global_linear_id();
+        case 10: return get_local_linear_id();
+#endif
+        default: return 0;
     }
 }
-kernel void report(global ulong* out, ulong ox, ulong oy, ulong oz, ulong sx, ulong sy) {
+kernel void report(global ulong* out, global const uint* dimensions, ulong ox, ulong oy, ulong oz,
+                   ulong sx, ulong sy) {
     size_t item = ((get_global_id(2) - oz) * sy + (get_global_id(1) - oy)) * sx
                 + get_global_id(0) - ox;
-    for (uint what = 0; what < 8; what++)
-        for (uint d = 0; d < 4; d++)
-            // PoCL itself gives a fourth dimension a local size of 0, where 1 is specified.
-            out[(item * 8 + what) * 4 + d] = what == 6 && d == 3 ? 1 : told(what, d);
+    for (uint what = 0; what < 11; what++)
+        for (uint d = 0; d < 6; d++)
+            out[(item * 11 + what) * 6 + d] = told(what, dimensions[d]);
 }
 """
 
 
-def padded(sizes: tuple[int, ...], filler: int) -> list[int]:
-    return [*sizes, filler, filler, filler][:4]
+@pytest.fixture(params=["in order", "swapped"])
+def devices(pair: OpenPair, request: pytest.FixtureRequest) -> tuple[OpenDevice, ...]:
+    """Both orders of the pair, so that each device has its turn at a part that begins at an offset."""
+    return pair.devices if request.param == "in order" else pair.devices[::-1]
 
 
-def expected_report(nd_range: NDRange) -> np.ndarray:
-    """Shape: (items in linear order, 8 built-ins, 4 dimensions); OpenCL 1.2, section 6.12.1."""
+def know(devices: Sequence[OpenDevice], options: tuple[str, ...]) -> bool:
+    """Whether all devices' compilers take these options."""
+    try:
+        for device in devices:
+            device.program("kernel void nothing() {}", options)
+    except BuildError:
+        return False
+    return True
+
+
+def expected_report(nd_range: NDRange, *, newer: bool) -> np.ndarray:
+    """Shape: (items in linear order, 11 built-ins, 6 dimensions); OpenCL C 3.0, section 6.15.1."""
     sizes, local = padded(nd_range.global_size, 1), padded(nd_range.local_size, 1)
     offset = np.array(padded(nd_range.offset, 0), np.uint64)
     counted = np.indices(sizes[2::-1]).reshape(3, -1)[::-1].T
-    counted = np.pad(counted, ((0, 0), (0, 1))).astype(np.uint64)
+    counted = np.pad(counted, ((0, 0), (0, 3))).astype(np.uint64)
     constant = np.ones_like(counted)
+    enqueued = constant * np.array(local, np.uint64)
+    group, inside = counted // enqueued, counted % enqueued
+    own = np.minimum(enqueued, np.array(sizes, np.uint64) - group * enqueued)
+    linear = (inside[:, 2] * own[:, 1] + inside[:, 1]) * own[:, 0] + inside[:, 0]
+    since_2_0 = [
+        enqueued,
+        np.arange(nd_range.items, dtype=np.uint64)[:, None] * constant,
+        linear[:, None] * constant,
+    ]
     return np.stack(
         [
             counted + offset,
             constant * np.array(sizes, np.uint64),
-            counted // np.array(local, np.uint64),
+            group,
             constant * np.array(padded(nd_range.groups, 1), np.uint64),
             constant * offset,
-            counted % np.array(local, np.uint64),
-            constant * np.array(local, np.uint64),
+            inside,
+            own,
             constant * np.uint64(nd_range.dimensions),
+            *(each * np.uint64(newer) for each in since_2_0),
         ],
         axis=1,
     )
 
 
-def report(pair: OpenPair, nd_range: NDRange, dimension: int, share: float) -> np.ndarray:
-    out = np.full((nd_range.items, 8, 4), 2**64 - 1, np.uint64)
+def padded(sizes: tuple[int, ...], filler: int) -> list[int]:
+    return [*sizes, *(filler for _ in range(6))][:6]
+
+
+def report(
+    devices: Sequence[OpenDevice],
+    nd_range: NDRange,
+    dimension: int,
+    share: float,
+    *,
+    newer: bool = False,
+    adapt_source: Adapt = with_prelude,
+) -> np.ndarray:
+    out = np.full((nd_range.items, 11, 6), 2**64 - 1, np.uint64)
     offset, sizes = padded(nd_range.offset, 0), padded(nd_range.global_size, 1)
-    values = [out, *map(np.uint64, offset[:3]), *map(np.uint64, sizes[:2])]
+    values = [out, DIMENSIONS.copy(), *map(np.uint64, offset[:3]), *map(np.uint64, sizes[:2])]
     plan = plan_of(
-        TOLD,
+        "#define NEWER\n" + REPORT if newer else REPORT,
         "report",
         nd_range,
         values,
         (share, 1 - share),
         dimension,
         {0: Written(Merge.DIFFERENCE)},
+        adapt_source,
     )
-    execute(plan, pair.devices, values)
+    execute(replace(plan, options=NEWER) if newer else plan, devices, values)
     return out
 
 
-@pytest.mark.parametrize(
-    ("global_size", "local_size", "offset"),
-    [
-        ((64,), (8,), (0,)),
-        ((66,), (3,), (1000,)),
-        ((24, 10), (4, 5), (0, 0)),
-        ((24, 10), (4, 5), (7, 70001)),
-        ((6, 9, 8), (3, 3, 2), (0, 0, 0)),
-        ((6, 9, 8), (3, 3, 2), (130560, 3, 2**20)),
-        ((64,), (8,), (2**31 - 64,)),
-    ],
-)
+def test_the_report_asks_for_every_built_in() -> None:
+    assert built_ins_in(REPORT) == WORK_ITEM_BUILT_INS
+
+
+RANGES = [
+    ((64,), (8,), (0,)),
+    ((66,), (3,), (1000,)),
+    ((24, 10), (4, 5), (0, 0)),
+    ((24, 10), (4, 5), (7, 70001)),
+    ((6, 9, 8), (3, 3, 2), (0, 0, 0)),
+    ((6, 9, 8), (3, 3, 2), (130560, 3, 2**20)),
+    ((64,), (8,), (2**31 - 64,)),
+]
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["1.2", "3.0"])
+@pytest.mark.parametrize(("global_size", "local_size", "offset"), RANGES)
 def test_every_built_in_is_true_inside_each_part(
-    pair: OpenPair,
+    devices: tuple[OpenDevice, ...],
     global_size: tuple[int, ...],
     local_size: tuple[int, ...],
     offset: tuple[int, ...],
+    newer: bool,
 ) -> None:
+    if newer and not know(devices, NEWER):
+        pytest.skip("OpenCL C 3.0 is not known to a compiler here")
     nd_range = NDRange(global_size, local_size, offset)
+    expected = expected_report(nd_range, newer=newer)
     for dimension in range(nd_range.dimensions):
-        assert np.array_equal(report(pair, nd_range, dimension, 0.4), expected_report(nd_range))
+        for share in (0.1, 0.4, 0.9):
+            got = report(devices, nd_range, dimension, share, newer=newer)
+            assert np.array_equal(got, expected)
+
+
+def test_the_users_own_text_is_told_otherwise_inside_a_part(pair: OpenPair) -> None:
+    """The mutant: without the prelude, what `CHANGED_BY_A_SPLIT` names is wrong, and nothing else."""
+    if not know(pair.devices, NEWER):
+        pytest.skip("OpenCL C 3.0 is not known to a compiler here")
+    nd_range = NDRange((24, 10), (4, 5), (7, 70001))
+    got = report(pair.devices, nd_range, 0, 0.4, newer=True, adapt_source=naive)
+    wrong = (got != expected_report(nd_range, newer=True)).any(axis=(0, 2))
+    assert {number for number in range(11) if wrong[number]} == {1, 2, 3, 4, 9}
 
 
 @settings(max_examples=8, deadline=None)
@@ -128,34 +207,290 @@ def test_every_built_in_is_true_for_any_range(
     sizes = tuple(group * size for group, size in zip(groups, local))
     nd_range = NDRange(sizes, tuple(local[:count]), tuple(offset[:count]))
     dimension = data.draw(st.integers(0, count - 1))
-    assert np.array_equal(report(pair, nd_range, dimension, share), expected_report(nd_range))
+    expected = expected_report(nd_range, newer=False)
+    assert np.array_equal(report(pair.devices, nd_range, dimension, share), expected)
 
 
-GROUPS = """
-kernel void groups(global ulong* out) {
-    size_t i = get_global_id(0) - get_global_offset(0);
-    out[i] = get_group_id(0) * 1000000 + get_num_groups(0);
+@pytest.mark.parametrize(
+    ("global_size", "local_size", "offset"),
+    [
+        ((67,), (8,), (5,)),
+        ((7,), (5,), (2**20,)),
+        ((26, 11), (4, 5), (7, 70001)),
+        ((3, 7), (4, 3), (0, 0)),
+        ((7, 8, 5), (3, 4, 2), (9, 3, 1)),
+    ],
+)
+def test_smaller_last_groups_are_told_of_as_in_the_whole_launch(
+    non_uniform_halves: OpenPair,
+    global_size: tuple[int, ...],
+    local_size: tuple[int, ...],
+    offset: tuple[int, ...],
+) -> None:
+    nd_range = NDRange(global_size, local_size, offset, non_uniform=True)
+    expected = expected_report(nd_range, newer=True)
+    for dimension in range(nd_range.dimensions):
+        for share in (0.0, 0.5, 0.9):
+            got = report(non_uniform_halves.devices, nd_range, dimension, share, newer=True)
+            assert np.array_equal(got, expected)
+
+
+REVERSED_GROUPS = """
+kernel void reversed(global const int* x, global int* y, local int* kept) {
+    size_t i = get_local_id(0), n = get_local_size(0);
+    kept[i] = x[get_global_id(0)];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    y[get_global_id(0)] = kept[n - 1 - i] + 1000 * (int)get_num_groups(0);
 }
 """
 
 
-@pytest.mark.parametrize("user_offset", [0, 130560, 2**30 + 5])
-def test_a_short_part_at_a_large_offset_knows_its_groups(pair: OpenPair, user_offset: int) -> None:
-    """PoCL compiles launches under 65,535 items as if offsets fitted 16 bits."""
-    items, local = 255 * 1000, 255
-    for first, second in ((512 / 1000, 488 / 1000), (0.998, 0.002)):
-        values = [np.zeros(items, np.uint64)]
-        plan = plan_of(
-            GROUPS,
-            "groups",
-            NDRange((items,), (local,), (user_offset,)),
-            values,
-            (first, second),
-            written={0: Written(Merge.RANGE, 8 * local)},
+def test_barriers_and_local_memory_work_in_smaller_last_groups(
+    non_uniform_halves: OpenPair,
+) -> None:
+    x, y = np.arange(1003, dtype=np.int32), np.zeros(1003, np.int32)
+    with Runtime(devices=non_uniform_halves) as runtime:
+        local = LocalArgument(256)
+        outcome = runtime.run(
+            REVERSED_GROUPS, None, (1003,), (64,), x, y, local, options=NEWER, cpu_share=0.4
         )
-        assert plan.parts[1].global_offset[0] == user_offset + round(first * 1000) * local
-        execute(plan, pair.devices, values)
-        assert np.array_equal(values[0], np.arange(items) // local * 1000000 + 1000)
+    assert outcome.decision.is_split
+    groups = [x[start : start + 64][::-1] for start in range(0, 1003, 64)]
+    assert np.array_equal(y, np.concatenate(groups) + 16_000)
+
+
+def test_a_device_without_smaller_groups_takes_no_part(intel_pair: OpenPair) -> None:
+    """PoCL 3.0 has them not, Intel's driver has."""
+    pocl, intel = (device.info for device in intel_pair.devices)
+    if pocl.non_uniform_groups or not intel.non_uniform_groups:
+        pytest.skip("needs a device with and one without non-uniform work-groups")
+    x, y = np.arange(1003, dtype=np.int32), np.zeros(1003, np.int32)
+    with Runtime(devices=intel_pair) as runtime:
+        values = (x, y, LocalArgument(256))
+        for share in (0.0, 0.5, 1.0):
+            outcome = runtime.run(
+                REVERSED_GROUPS, None, (1003,), (64,), *values, options=NEWER, cpu_share=share
+            )
+            assert [part.device for part in outcome.decision.plan.parts] == [1]
+            assert y[-1] == 960 + 16_000
+        assert {reason.code for reason in outcome.decision.reasons} == {"device-limit"}
+        kernel = runtime.kernel(REVERSED_GROUPS, options=NEWER)
+        on_pocl = runtime.alone(kernel, outcome.decision.launch, 0)
+        with pytest.raises(LaunchError, match="only work-groups of one size"):
+            execute(on_pocl, intel_pair.devices, values)
+
+
+GROUPS = """
+kernel void groups(global ulong* out, ulong ox, ulong oy, ulong oz, ulong sx, ulong sy) {
+    size_t item = ((get_global_id(2) - oz) * sy + (get_global_id(1) - oy)) * sx
+                + get_global_id(0) - ox;
+    out[item * 4] = get_group_id(0) + 1000 * (get_group_id(1) + 1000 * get_group_id(2));
+    out[item * 4 + 1] = get_num_groups(DIMENSION) + 1000 * get_global_size(DIMENSION);
+    out[item * 4 + 2] = get_global_offset(DIMENSION);
+    out[item * 4 + 3] = get_global_linear_id();
+}
+"""
+
+GROUP_ALONE = """
+kernel void groups(global ulong* out, ulong ox, ulong oy, ulong oz, ulong sx, ulong sy) {
+    size_t item = ((get_global_id(2) - oz) * sy + (get_global_id(1) - oy)) * sx
+                + get_global_id(0) - ox;
+    out[item * 4] = get_group_id(DIMENSION);
+}
+"""
+
+
+class Short(NamedTuple):
+    """A launch whose second part is short and begins far from 0 along one dimension.
+
+    `expected` is what each work-item of `groups` is told; `is_second` tells those of the second part.
+    """
+
+    nd_range: NDRange
+    dimension: int
+    expected: np.ndarray
+    is_second: np.ndarray
+
+
+def short(dimension: int, dimensions: int, user_offset: int) -> Short:
+    """514 groups of 255 items along a dimension, 2 groups along others; parts of 512 and of 2 groups."""
+    local, groups, offset = [1] * dimensions, [2] * dimensions, [3] * dimensions
+    local[dimension], groups[dimension], offset[dimension] = 255, 514, user_offset
+    sizes = tuple(size * count for size, count in zip(local, groups))
+    nd_range = NDRange(sizes, tuple(local), tuple(offset))
+    counted = np.indices(padded(sizes, 1)[2::-1]).reshape(3, -1)[::-1]
+    places = counted // np.array(padded(tuple(local), 1)[:3])[:, None]
+    x, y, z = places
+    ones = np.ones_like(x)
+    totals = (514 + 1000 * sizes[dimension]) * ones
+    told = [x + 1000 * (y + 1000 * z), totals, user_offset * ones, np.arange(nd_range.items)]
+    expected = np.stack(told, axis=1).astype(np.uint64)
+    return Short(nd_range, dimension, expected, places[dimension] >= 512)
+
+
+def groups_told(
+    devices: Sequence[OpenDevice], case: Short, source: str = GROUPS, *, whole: bool = False
+) -> np.ndarray:
+    """What the work-items of the second part write, which runs alone, or of both parts.
+
+    A driver that has made machine code for a long part may take it for a short one too, and hide what
+    it does wrong in code for short ones.
+    """
+    out = np.zeros((case.nd_range.items, 4), np.uint64)
+    offset, sizes = padded(case.nd_range.offset, 0), padded(case.nd_range.global_size, 1)
+    values = [out, *map(np.uint64, offset[:3]), *map(np.uint64, sizes[:2])]
+    plan = plan_of(
+        source.replace("DIMENSION", str(case.dimension)),
+        "groups",
+        case.nd_range,
+        values,
+        (512 / 514, 2 / 514),
+        case.dimension,
+        {0: Written(Merge.DIFFERENCE)},
+    )
+    start = case.nd_range.offset[case.dimension] + 512 * 255
+    assert plan.parts[1].global_offset[case.dimension] == start
+    parts = plan.parts if whole else plan.parts[1:]
+    execute(replace(plan, parts=parts, options=NEWER), devices, values)
+    return out if whole else out[case.is_second]
+
+
+DIMENSION_OF = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("user_offset", [0, 130560, 2**30 + 5])
+@pytest.mark.parametrize(("dimension", "dimensions"), DIMENSION_OF)
+def test_a_short_part_at_a_large_offset_knows_its_groups(
+    devices: tuple[OpenDevice, ...], dimension: int, dimensions: int, user_offset: int
+) -> None:
+    """PoCL compiles launches under 65,535 items as if offsets fitted 16 bits."""
+    if not know(devices, NEWER):
+        pytest.skip("OpenCL C 3.0 is not known to a compiler here")
+    case = short(dimension, dimensions, user_offset)
+    assert np.array_equal(groups_told(devices, case), case.expected[case.is_second])
+    assert np.array_equal(groups_told(devices, case, whole=True), case.expected)
+
+
+@pytest.mark.parametrize("user_offset", [2**31, 2**32 - 255, 2**33 + 7])
+@pytest.mark.parametrize(("dimension", "dimensions"), DIMENSION_OF)
+def test_a_short_part_beyond_32_bits_knows_its_groups(
+    halves: OpenPair, dimension: int, dimensions: int, user_offset: int
+) -> None:
+    case = short(dimension, dimensions, user_offset)
+    assert np.array_equal(groups_told(halves.devices, case), case.expected[case.is_second])
+    assert np.array_equal(groups_told(halves.devices, case, whole=True), case.expected)
+
+
+@pytest.mark.parametrize(("dimension", "dimensions"), DIMENSION_OF)
+def test_a_group_counted_from_the_parts_offset_alone_is_wrong_on_pocl(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch, dimension: int, dimensions: int
+) -> None:
+    """The mutant: equal on paper, wrong where the compiler takes an offset for a short number."""
+
+    def from_the_offset(nd_range: NDRange, dimension: int) -> str:
+        local, start = nd_range.local_size[dimension], nd_range.offset[dimension]
+        return (
+            f"get_group_id({dimension}) + (get_global_offset({dimension}) - (size_t){start}ul)"
+            f" / (size_t){local}ul"
+        )
+
+    if not halves.devices[0].info.driver_version.startswith("3."):
+        pytest.skip("seen with PoCL 3.0 and 3.1")
+    case = short(dimension, dimensions, 0)
+    expected = case.expected[case.is_second, 0] // np.uint64(1000**dimension) % np.uint64(1000)
+    assert np.array_equal(groups_told(halves.devices, case, GROUP_ALONE)[:, 0], expected)
+    monkeypatch.setattr(prelude, "_group_id", from_the_offset)
+    assert not np.array_equal(groups_told(halves.devices, case, GROUP_ALONE)[:, 0], expected)
+
+
+WIDE = """
+kernel void wide(global ulong* out) {
+    size_t i = (get_global_id(1) << 17) + get_global_id(0);
+    if (!(i & 0xfffffff)) {
+        out += 8 * (i >> 28);
+        out[0] = get_global_linear_id();
+        out[1] = get_group_id(0);
+        out[2] = get_group_id(1);
+        out[3] = get_num_groups(0);
+        out[4] = get_num_groups(1);
+        out[5] = get_global_size(0) * get_global_size(1);
+    }
+}
+"""
+
+
+def wide_expected(nd_range: NDRange) -> np.ndarray:
+    places = np.arange(nd_range.items >> 28, dtype=np.uint64) << np.uint64(28)
+    x, y = (places, 0 * places) if nd_range.dimensions == 1 else divmod(places, 1 << 17)[::-1]
+    local, groups = (*nd_range.local_size, 1)[:2], (*nd_range.groups, 1)[:2]
+    ones = np.ones_like(places)
+    told = [places, x // local[0], y // local[1], groups[0] * ones, groups[1] * ones]
+    return np.stack([*told, nd_range.items * ones, 0 * ones, 0 * ones], axis=1)
+
+
+def run_wide(pair: OpenPair, nd_range: NDRange, cpu_share: float) -> tuple[Outcome, np.ndarray]:
+    out = np.zeros((nd_range.items >> 28, 8), np.uint64)
+    with Runtime(devices=pair) as runtime:
+        outcome = runtime.run(
+            WIDE,
+            None,
+            nd_range.global_size,
+            nd_range.local_size,
+            out,
+            options=NEWER,
+            cpu_share=cpu_share,
+        )
+    return outcome, out
+
+
+@pytest.mark.slow
+def test_eight_billion_work_items_in_a_row_are_split(halves: OpenPair) -> None:
+    nd_range = NDRange.of((1 << 33,), (4096,))
+    outcome, out = run_wide(halves, nd_range, 0.3)
+    assert outcome.decision.is_split
+    assert np.array_equal(out, wide_expected(nd_range))
+
+
+@pytest.mark.slow
+def test_eight_billion_work_items_in_a_square_are_split(intel_pair: OpenPair) -> None:
+    """Intel's driver gets a small part: it runs each of them."""
+    nd_range = NDRange.of((1 << 17, 1 << 16), (1 << 10, 4))
+    outcome, out = run_wide(intel_pair, nd_range, 0.99)
+    assert outcome.decision.is_split
+    assert np.array_equal(out, wide_expected(nd_range))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu_share", [0.0, 0.5])
+def test_ids_that_a_device_computes_wrongly_are_left_to_the_other(
+    intel_pair: OpenPair, cpu_share: float
+) -> None:
+    nd_range = NDRange.of((1 << 33,), (4096,))
+    outcome, out = run_wide(intel_pair, nd_range, cpu_share)
+    assert [part.device for part in outcome.decision.plan.parts] == [0]
+    assert [reason.code for reason in outcome.decision.reasons] == ["device-limit"]
+    assert "reach 8589934591" in outcome.decision.reasons[0].detail
+    assert np.array_equal(out, wide_expected(nd_range))
+
+
+def test_intels_compiler_loses_ids_beyond_31_bits(intel_pair: OpenPair) -> None:
+    """What `DeviceInfo.max_id_items` stands for is seen in a launch that is not split."""
+    source = """
+    kernel void k(global ulong* out, global const uint* d) {
+        out[get_global_id(0) - 0x80000000ul] = get_global_id(*d);
+    }"""
+    out, dimension = np.zeros(64, np.uint64), np.zeros(1, np.uint32)
+    right = np.arange(64, dtype=np.uint64) + np.uint64(2**31)
+    nd_range = NDRange((64,), (64,), (2**31,))
+    seen = []
+    for device in intel_pair.devices:
+        out[:] = 0
+        written = {0: Written(Merge.DIFFERENCE)}
+        plan = plan_of(source, "k", nd_range, [out, dimension], (1.0,), written=written)
+        execute(plan, [device], [out, dimension])
+        seen.append(np.array_equal(out, right))
+    assert seen == [device.info.max_id_items > 2**31 for device in intel_pair.devices]
+    assert seen == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -206,29 +541,37 @@ kernel void k(global ulong* out) {
 """
 
 
-@pytest.mark.parametrize("dimension", [0, 1, 2])
-def test_the_group_is_one_value_across_barriers(pair: OpenPair, dimension: int) -> None:
-    """PoCL 3.0 miscompiles this kernel where the group id is made of each work-item's own ids."""
+def groups_across_a_barrier(pair: OpenPair, dimension: int) -> bool:
+    """Whether all work-items are told the groups that they are in."""
     nd_range = NDRange.of((24, 12, 6), (6, 4, 3))
     values = [np.zeros(nd_range.items, np.uint64)]
     written = {0: Written(Merge.DIFFERENCE)}
     plan = plan_of(ACROSS_A_BARRIER, "k", nd_range, values, (0.5, 0.5), dimension, written)
     execute(plan, pair.devices, values)
     z, y, x = np.indices((6, 12, 24)).reshape(3, -1) // np.array([[3], [4], [6]])
-    assert np.array_equal(values[0], 1000 * (x + 10 * y + 100 * z) + x + y + z)
+    return np.array_equal(values[0], 1000 * (x + 10 * y + 100 * z) + x + y + z)
 
 
-def test_a_linear_global_id_counts_the_whole_launch(intel_pair: OpenPair) -> None:
-    """Only Intel's driver knows OpenCL C 2.0 here; the text of ours asks for nothing newer than 1.0."""
-    source = """
-    kernel void k(global ulong* out) { size_t i = get_global_linear_id(); out[i] = i; }"""
-    nd_range = NDRange((12, 6, 4), (3, 2, 2), (5, 6, 70000))
-    values = [np.zeros(nd_range.items, np.uint64)]
-    plan = plan_of(
-        source, "k", nd_range, values, dimension=2, written={0: Written(Merge.DIFFERENCE)}
-    )
-    execute(plan, intel_pair.devices, values)
-    assert np.array_equal(values[0], np.arange(nd_range.items))
+@pytest.mark.parametrize("dimension", [0, 1, 2])
+def test_the_group_is_one_value_across_barriers(pair: OpenPair, dimension: int) -> None:
+    assert groups_across_a_barrier(pair, dimension)
+
+
+@pytest.mark.parametrize("dimension", [0, 1, 2])
+def test_a_group_made_of_each_items_own_id_is_miscompiled_by_pocl(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch, dimension: int
+) -> None:
+    """The mutant: equal on paper, and a value of each work-item, not of the group."""
+
+    def from_the_id(nd_range: NDRange, dimension: int) -> str:
+        local, start = nd_range.local_size[dimension], nd_range.offset[dimension]
+        return f"(get_global_id({dimension}) - (size_t){start}ul) / (size_t){local}ul"
+
+    if not halves.devices[0].info.driver_version.startswith("3."):
+        pytest.skip("seen with PoCL 3.0")
+    assert groups_across_a_barrier(halves, dimension)
+    monkeypatch.setattr(prelude, "_group_id", from_the_id)
+    assert not groups_across_a_barrier(halves, dimension)
 
 
 def test_a_kernel_without_such_built_ins_keeps_its_text() -> None:
@@ -270,14 +613,6 @@ def test_a_program_that_no_macro_can_keep_true_is_declined(
     adapted = adapt(source, options, RANGE, ())
     assert isinstance(adapted, NotAdaptable)
     assert reason in adapted.reason
-
-
-def test_ids_beyond_31_bits_are_declined() -> None:
-    source = "kernel void k(global int* x) { x[get_global_id(0)] = 1; }"
-    assert isinstance(adapt(source, (), NDRange((64,), (8,), (2**31 - 64,)), ()), Adapted)
-    declined = adapt(source, (), NDRange((8, 64), (8, 8), (0, 2**31 - 56)), ())
-    assert isinstance(declined, NotAdaptable)
-    assert "dimension 1 reach 2147483655" in declined.reason
 
 
 @pytest.mark.parametrize(

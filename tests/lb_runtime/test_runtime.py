@@ -61,10 +61,11 @@ def test_one_work_group_is_not_split(runtime: Runtime) -> None:
     assert [reason.code for reason in outcome.decision.reasons] == ["one-group"]
 
 
-def test_the_same_array_for_two_arguments_is_not_split(runtime: Runtime) -> None:
+def test_the_same_array_for_several_arguments_is_one_buffer(runtime: Runtime) -> None:
     a = np.ones(1024, np.float32)
     outcome = runtime.run(ADD, "add", (1024,), (64,), a, a, a, cpu_share=0.5)
-    assert [reason.code for reason in outcome.decision.reasons] == ["aliased"]
+    assert outcome.decision.is_split
+    assert outcome.execution.uploaded_bytes == a.nbytes
     assert np.array_equal(a, np.full(1024, 2, np.float32))
 
 
@@ -154,14 +155,28 @@ def test_a_race_that_shows_in_the_merge_runs_whole(runtime: Runtime) -> None:
     assert a[0] > 0
 
 
-def test_a_buffer_whose_traffic_data_decides_is_not_split(runtime: Runtime) -> None:
-    source = """
-    __kernel void f(__global const int *place, __global int *count) {
-        count[place[get_global_id(0)]] += 1;
-    }"""
-    place = np.arange(1024, dtype=np.int32)
+TRAFFIC = """
+__kernel void f(__global const int *place, __global int *count) {
+    count[place[get_global_id(0)]] += 1;
+}"""
+
+
+def test_a_buffer_whose_traffic_data_decides_is_split_by_the_languages_rule(
+    runtime: Runtime,
+) -> None:
+    place = np.random.default_rng(1).permutation(1024).astype(np.int32)
     count = np.zeros(1024, np.int32)
-    outcome = runtime.run(source, "f", (1024,), (64,), place, count, cpu_share=0.5)
+    outcome = runtime.run(TRAFFIC, "f", (1024,), (64,), place, count, cpu_share=0.5)
+    assert outcome.decision.is_split
+    assert np.all(count == 1)
+
+
+def test_a_buffer_whose_traffic_data_decides_is_not_split_where_proof_is_asked_for(
+    pair: OpenPair,
+) -> None:
+    place, count = np.arange(1024, dtype=np.int32), np.zeros(1024, np.int32)
+    strict = Runtime(devices=pair, strict=True)
+    outcome = strict.run(TRAFFIC, "f", (1024,), (64,), place, count, cpu_share=0.5)
     assert [reason.code for reason in outcome.decision.reasons] == ["data-dependent"]
     assert np.all(count == 1)
 

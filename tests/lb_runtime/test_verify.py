@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lb_runtime.analysis.regions import Region
-from lb_runtime.analysis.verdict import Merge
+from lb_runtime.analysis.regions import Region, Rows
+from lb_runtime.analysis.verdict import AtomicZone, Merge
 from lb_runtime.errors import ArgumentError
 from lb_runtime.execution import Ownership
 from lb_runtime.launch import BufferArgument, Launch, NDRange, Slice
@@ -111,6 +113,83 @@ def test_a_byte_that_one_device_leaves_at_its_old_value_may_have_no_owner() -> N
     merged[0] = ORIGINAL[0]
     ownership = (owned(0, 1, 3), owned(1, 3, 8))
     assert check(Merge.DIFFERENCE, merged, first=first, ownership=ownership).ok
+
+
+def combined(merged: np.ndarray, second: np.ndarray) -> Verification:
+    """What is said of a buffer of whose eight numbers atomics combine the first six."""
+    zones = (AtomicZone("add", 0, 24, 4, False),)
+    leaves = Region.range(0, 24)
+    buffer = BufferPlan(0, Merge.ATOMIC, leaves, leaves, zones)
+    made = plan(Merge.NONE)
+    parts = tuple(replace(part, buffers=(buffer,)) for part in made.parts)
+    alone = {0: {0: ALL_SUMS}, 1: {0: second}}
+    return verify(replace(made, parts=parts), {0: ORIGINAL}, {0: merged}, alone)
+
+
+ALL_SUMS = np.array([1, 2, 3, 4, 5, 6, 0, 0], np.float32)
+
+
+def test_combined_atomics_must_equal_what_every_device_leaves() -> None:
+    assert combined(ALL_SUMS, ALL_SUMS) == Verification(Outcome.IDENTICAL, 0)
+    for element in range(8):
+        other = ALL_SUMS.copy()
+        other[element] += 1
+        assert not combined(other, ALL_SUMS).ok
+    # No single device's result is right where integers that are exact came out different.
+    other = ALL_SUMS.copy()
+    other[5] += 1
+    assert not combined(ALL_SUMS, other).ok
+    assert not combined(other, other).ok
+
+
+def shared(first: np.ndarray, second: np.ndarray) -> Verification:
+    """Of two arguments that share eight bytes: floats 0 to 5, of which device 0 left two, and 4 to 7."""
+    arguments = (BufferArgument(24, 0), BufferArgument(16, 0, 16))
+    made = plan(Merge.RANGE)
+    parts = tuple(
+        replace(part, buffers=(part.buffers[0], replace(part.buffers[0], argument=1)))
+        for part in made.parts
+    )
+    launch = replace(made.launch, arguments=arguments)
+    alone = {
+        device: {0: content[:6], 1: content[4:]}
+        for device, content in ((0, FIRST_DEVICE), (1, SECOND_DEVICE))
+    }
+    return verify(
+        replace(made, launch=launch, parts=parts),
+        {0: ORIGINAL[:6], 1: ORIGINAL[4:]},
+        {0: first, 1: second},
+        alone,
+    )
+
+
+def test_arguments_that_share_bytes_are_compared_as_one_memory() -> None:
+    assert shared(MERGED[:6], MERGED[4:]).outcome is Outcome.IDENTICAL_PER_DEVICE
+    wrong = MERGED.copy()
+    wrong[7] = 77
+    mismatch = shared(wrong[:6], wrong[4:]).mismatch
+    assert mismatch is not None
+    assert (mismatch.argument, mismatch.element, mismatch.byte) == (1, 3, 12)
+    assert mismatch.got == "77.0"
+
+
+def test_a_region_of_rows_is_held_against_the_part_that_left_it() -> None:
+    """Device 0 leaves every other float, device 1 those between."""
+    made = plan(Merge.RANGE)
+    parts = tuple(
+        replace(
+            part,
+            buffers=(
+                BufferPlan(0, Merge.RANGE, Region(), Region((Rows(4 * part.device, 4, 8, 4),))),
+            ),
+        )
+        for part in made.parts
+    )
+    interleaved = np.where(np.arange(8) % 2, SECOND_DEVICE, FIRST_DEVICE)
+    alone = {0: {0: FIRST_DEVICE}, 1: {0: SECOND_DEVICE}}
+    for merged, right in ((interleaved, True), (MERGED, False)):
+        found = verify(replace(made, parts=parts), {0: ORIGINAL}, {0: merged}, alone)
+        assert found.ok == right
 
 
 def test_a_missing_unsplit_result_is_refused() -> None:

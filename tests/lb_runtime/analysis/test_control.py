@@ -69,3 +69,34 @@ def test_edges_that_share_a_target_guard_nothing() -> None:
         for edge in flow.guards(name):
             targets = flow.successors(edge.source)
             assert targets.count(targets[edge.position]) == 1
+
+
+def deciders_of(body: str) -> int | None:
+    """How many edges decide whether the block of the last store runs, None where that is not told."""
+    flow = flow_of(body)
+    stores = [
+        name
+        for name in flow.order
+        if any(instruction.opcode == "store" for instruction in flow.blocks[name].instructions)
+    ]
+    edges = flow.deciders(stores[-1])
+    return None if edges is None else len(edges)
+
+
+def test_a_block_after_loops_and_joined_ways_runs_every_time() -> None:
+    loop = "int s = 0; for (int j = 0; j < x[0]; j++) s += x[j] > 3 ? x[j] : x[j + 1] * x[s & 7];"
+    assert deciders_of(loop + "y[i] = s;") == 0
+    assert deciders_of("if (i >= n) return;" + loop + "y[i] = s;") == 1
+    assert deciders_of("if (i < n) { x[i] = 1; if (i > 3) {" + loop + "y[i] = s; } }") == 2
+
+
+def test_a_block_that_a_loop_may_leave_out_is_not_decided() -> None:
+    assert deciders_of("for (int j = 0; j < n; j++) { if (x[j] == i) return; } y[i] = 1;") is None
+    assert deciders_of("for (int j = 0; j < n; j++) y[j] = x[j];") is None
+
+
+def test_a_loop_that_never_ends_leaves_nothing_decided() -> None:
+    for body in ("for (;;) x[i]++; y[i] = 1;", "if (n) { for (;;) x[i] += y[i]; } y[i] = 1;"):
+        flow = flow_of(body)
+        for name in flow.order:
+            assert flow.deciders(name) is None or name == flow.entry or not flow.loops_of(name)

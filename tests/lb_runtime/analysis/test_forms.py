@@ -6,11 +6,14 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb_runtime.analysis.arithmetic import quotient
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Grid, Span, Symbol
+from lb_runtime.analysis.values import NDRangeFacts
+from lb_runtime.launch import NDRange
 
 COUNT = Symbol("loop", ("", "count"))
 DATA = Symbol("opaque", ("", "data"))
@@ -155,3 +158,116 @@ def test_a_guard_on_a_difference_bounds_sums_that_hold_it() -> None:
     guarded = bounds.refined([Constraint(x - y, Span(-100, -1))])
     assert guarded.interval((x - y).times(4).plus(2)) == Span(-63 * 4 + 2, -2)
     assert guarded.interval(y) == Span(1, 63)
+
+
+BUILT_INS = (
+    *("get_global_id", "get_local_id", "get_group_id", "get_global_size", "get_local_size"),
+    *("get_enqueued_local_size", "get_num_groups", "get_global_offset"),
+)
+RANGES = st.builds(
+    lambda sizes: NDRange.of(*map(tuple, zip(*sizes)), allow_non_uniform=True),
+    st.lists(
+        st.tuples(st.integers(1, 7), st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3
+    ),
+)
+
+
+def told(nd_range: NDRange, name: str, dimension: int, values: dict[Symbol, int]) -> int:
+    """What a work-item is told: OpenCL C 3.0, section 6.15.1."""
+    if dimension >= nd_range.dimensions:
+        return 0 if name.endswith("id") or name == "get_global_offset" else 1
+    total, local = nd_range.global_size[dimension], nd_range.local_size[dimension]
+    whole, inside, group = (values[symbol] for symbol in ids(dimension))
+    return {
+        "get_global_id": whole,
+        "get_local_id": inside,
+        "get_group_id": group,
+        "get_global_size": total,
+        "get_local_size": min(local, total - group * local),
+        "get_enqueued_local_size": local,
+        "get_num_groups": -(-total // local),
+        "get_global_offset": nd_range.offset[dimension],
+    }[name]
+
+
+def every_item(nd_range: NDRange) -> Iterator[dict[Symbol, int]]:
+    for places in itertools.product(*map(range, nd_range.global_size)):
+        values: dict[Symbol, int] = {}
+        for dimension, place in enumerate(places):
+            local, start = nd_range.local_size[dimension], nd_range.offset[dimension]
+            values.update(zip(ids(dimension), (start + place, place % local, place // local)))
+        yield values
+
+
+def facts_of(nd_range: NDRange) -> NDRangeFacts:
+    return NDRangeFacts(
+        nd_range.dimensions, nd_range.global_size, nd_range.local_size, nd_range.offset
+    )
+
+
+def holds(answer: Form | Span | None, values: dict[Symbol, int], value: int) -> bool:
+    if isinstance(answer, Form):
+        return value_of(answer, values) == value
+    return answer is not None and answer.low <= value <= answer.high
+
+
+def wrongly_told(nd_range: NDRange) -> set[str]:
+    """The built-ins whose answers do not hold for some work-item."""
+    facts = facts_of(nd_range)
+    return {
+        name
+        for values in every_item(nd_range)
+        for name in BUILT_INS
+        for dimension in range(4)
+        if not holds(facts.answer(name, dimension), values, told(nd_range, name, dimension, values))
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(RANGES)
+def test_what_built_ins_answer_holds_for_every_work_item(nd_range: NDRange) -> None:
+    assert not wrongly_told(nd_range)
+
+
+def test_one_local_size_for_all_groups_is_seen_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant: the last groups are taken to be as large as the others."""
+    nd_range = NDRange.of((10, 7), (4, 7), allow_non_uniform=True)
+    assert not wrongly_told(nd_range)
+    monkeypatch.setattr(NDRangeFacts, "_local_size", lambda self, d: Form(self.local_size[d]))
+    assert wrongly_told(nd_range) == {"get_local_size"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(RANGES)
+def test_linear_ids_count_the_launch_and_the_group(nd_range: NDRange) -> None:
+    facts = facts_of(nd_range)
+    for values in every_item(nd_range):
+        total = inside = 0
+        for dimension in reversed(range(nd_range.dimensions)):
+            place = values[ids(dimension)[0]] - nd_range.offset[dimension]
+            total = total * nd_range.global_size[dimension] + place
+            size = told(nd_range, "get_local_size", dimension, values)
+            inside = inside * size + values[ids(dimension)[1]]
+        assert holds(facts.linear_id("get_global_linear_id"), values, total)
+        assert holds(facts.linear_id("get_local_linear_id"), values, inside)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RANGES)
+def test_a_dimension_that_data_chooses_gives_one_of_all_answers(nd_range: NDRange) -> None:
+    facts = facts_of(nd_range)
+    for values in every_item(nd_range):
+        for name in BUILT_INS:
+            for dimension in range(5):
+                value = told(nd_range, name, dimension, values)
+                assert any(holds(one, values, value) for one in facts.any_answer(name))
+
+
+def test_answers_are_exact_for_eight_billion_items() -> None:
+    facts = facts_of(NDRange.of((2**33,), (4096,), (2**33,)))
+    assert facts.answer("get_global_size", 0) == Form(2**33)
+    assert facts.answer("get_num_groups", 0) == Form(2**21)
+    assert facts.answer("get_global_offset", 0) == Form(2**33)
+    square = facts_of(NDRange.of((2**17, 2**16), (16, 16)))
+    last = {symbol: 2**17 - 1 if symbol == ids(0)[0] else 2**16 - 1 for symbol in SYMBOLS}
+    assert holds(square.linear_id("get_global_linear_id"), last, 2**33 - 1)

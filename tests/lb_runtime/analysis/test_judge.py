@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from slice_oracle import codes, merges, verdict_of
+from slice_oracle import bound_launch, codes, merges, verdict_of
 
 from lb_runtime.analysis.facts import kernel_facts
 from lb_runtime.analysis.judge import judge, written_arguments
 from lb_runtime.analysis.reasons import REASONS
 from lb_runtime.analysis.regions import Region
-from lb_runtime.analysis.verdict import Merge, Splittable
+from lb_runtime.analysis.verdict import Merge, Splittable, Verdict
 from lb_runtime.arguments import HostValue
+from lb_runtime.kernel import look_at
 from lb_runtime.launch import BufferArgument, Launch, LocalArgument, NDRange, ScalarArgument
 from predictor.frontend import compile_source
 
@@ -58,7 +59,7 @@ SPLIT = {
     "rows with the range's stride": ("for (int j = i; j < n; j += 8) y[j] = x[j];", DIFFERENCE),
     "one value by many items": ("if (x[i] > 5) y[0] = 1;", DIFFERENCE),
     "digits put together again": ("y[(i & 56) + 7 - i % 8] = x[i / 8 % 8];", RANGE),
-    "columns": ("y[i % 8 * 8 + i / 8] = x[i];", DIFFERENCE),
+    "columns": ("y[i % 8 * 8 + i / 8] = x[i];", RANGE),
 }
 
 
@@ -172,9 +173,19 @@ DECLINED = {
         "#ifdef __POCL__\n#define D 1\n#else\n#define D 2\n#endif\n" + kernel("y[i] = x[i] + D;")
     ],
     "global-atomic": [
-        kernel("atomic_inc(y);"),
         kernel("y[i] = atomic_add(x, i);"),
-        "#pragma OPENCL EXTENSION cl_khr_global_int32_base_atomics : enable\n" + kernel("atom_inc(y);"),
+        kernel("atomic_inc(y); y[i + 1] = y[0];"),
+        kernel("atomic_inc(y); if (x[i]) y[x[i]] = 1;"),
+        kernel("atomic_inc(y + (x[i] & 7)); atomic_max(y + 3, i);"),
+        kernel("atomic_max(y, i); atomic_max((global uint *)y, i);"),
+        kernel("atomic_xchg(y, i);"),
+        kernel("while (atomic_cmpxchg(y, 0, 1)) {} x[0] += i; atomic_xchg(y, 0);"),
+        kernel("if (atomic_dec(y) == n) x[0] = 1;"),
+        kernel("atomic_inc(y); while (y[0] < n) {} x[i] = i;"),
+        kernel(
+            "union { float f; int i; } a, b; do { a.f = *(global float *)y; b.f = a.f + x[i]; }"
+            " while (atomic_cmpxchg(y, a.i, b.i) != a.i);"
+        ),
     ],
     "global-fence": [kernel("y[i] = 1; mem_fence(CLK_GLOBAL_MEM_FENCE); y[i] = x[i];")],
     "printf": [kernel('y[i] = x[i]; if (i == 3) printf("%d", n);')],
@@ -211,7 +222,11 @@ def test_a_kernel_that_needs_one_device_is_declined(code: str, source: str) -> N
 @pytest.mark.parametrize(
     ("code", "source"),
     [
-        ("global-atomic", "kernel void k(global atomic_int *y) { atomic_fetch_add(y, 1); }"),
+        (
+            "global-atomic",
+            "kernel void k(global atomic_int *y) { if (atomic_fetch_add(y, 1)) atomic_store(y, 0); }",
+        ),
+        ("global-atomic", "kernel void k(global atomic_int *y) { atomic_store(y, 1); }"),
         ("program-variable", "global int c; kernel void k(global int *y) { y[get_global_id(0)] = c; }"),
         (
             "program-variable",
@@ -258,11 +273,107 @@ def test_images_are_declined() -> None:
     assert "image" in codes(judge(facts, launch, (0.5, 0.5)))
 
 
-def test_one_memory_given_twice_and_written_is_declined() -> None:
-    assert declined(kernel("y[i] = x[i];"), X, X, N) == ["aliased"]
-    cast = "((global int *)x)[i] = y[i] + 1;"
+def test_arguments_that_share_a_memory_are_one_buffer() -> None:
+    own = split(kernel("y[i] = x[i] + 1;"), (X, X, N), shares=(0.5, 0.5))
+    assert merges(own) == {"x": RANGE, "y": RANGE, "n": None}
+    assert own.arguments[0].footprints == own.arguments[1].footprints
+    assert declined(kernel("y[i] = x[n - 1 - i];"), X, X, N) == ["crosses-parts"]
+    cast = "((global int *)x)[i] = y[i + 1] + 1;"
     parameters = "global const int *x, global const int *y, int n"
-    assert declined(kernel(cast, parameters), X, X, N) == ["aliased"]
+    assert declined(kernel(cast, parameters), X, X, N) == ["crosses-parts"]
+
+
+def test_sub_buffers_are_parts_of_one_memory() -> None:
+    facts = kernel_facts(compile_source(kernel("y[i] = x[i];")), "")
+
+    def parts(start_bytes: int) -> Verdict:
+        x = BufferArgument(4 * N, 0)
+        y = BufferArgument(4 * N, 0, start_bytes)
+        arguments = (x, y, ScalarArgument(np.int32(N)))
+        return judge(facts, Launch("k", NDRange.of((N,), (8,)), arguments), (0.5, 0.5))
+
+    apart = parts(4 * N)
+    assert isinstance(apart, Splittable)
+    footprint = apart.arguments[1].footprints[1]
+    assert footprint.leaves == Region.range(4 * N * 3 // 2, 4 * N * 2)
+    assert footprint.needs == Region.range(4 * N // 2, 4 * N)
+    assert codes(parts(4)) == ["crosses-parts"]
+
+
+ATOMICS = {
+    "a histogram": ("atomic_inc(y + (x[i] & 7));", [("add", 0, 4 * 8, 4)]),
+    "sums at places that are known": (
+        "atomic_add(y, x[i]); atomic_sub(y + 1, 2);", [("add", 0, 4, 4), ("add", 4, 8, 4)]
+    ),
+    "several kinds apart": (
+        "atomic_min(y, i); atomic_max(y + 1, i); atomic_or((global uint *)y + 2, i);",
+        [("min", 0, 4, 4), ("max", 4, 8, 4), ("or", 8, 12, 4)],
+    ),
+    "64 bits": (
+        "atom_add((global long *)y + 1, (long)i);", [("add", 8, 16, 8)]
+    ),
+    "in a loop": (
+        "for (int j = 0; j < 3; j++) atomic_xor(y + j, i);", [("xor", 0, 12, 4)]
+    ),
+    "in a function": (
+        "add(y + 2);", [("add", 8, 12, 4)]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATOMICS)
+def test_integer_atomics_whose_results_are_unused_are_combined(name: str) -> None:
+    body, zones = ATOMICS[name]
+    source = (
+        "#pragma OPENCL EXTENSION cl_khr_int64_base_atomics : enable\n"
+        "void __attribute__((noinline)) add(global int *p) { atomic_add(p, 1); }\n"
+    ) + kernel(body)
+    y = split(source, (X, Y, N)).arguments[1]
+    assert y.merge is Merge.ATOMIC
+    assert [(z.operation, z.start, z.stop, z.width_bytes) for z in y.zones] == zones
+
+
+def test_unsigned_minima_are_told_from_signed_ones() -> None:
+    source = kernel("atomic_min(y, i); atomic_min((global uint *)y + 1, i);")
+    zones = split(source, (X, Y, N)).arguments[1].zones
+    assert [zone.is_signed for zone in zones] == [True, False]
+
+
+UNSHOWN = {
+    "data guards the write": "if (x[i] > 3) y[i] = y[n - 1 - i];",
+    "data chooses the place": "y[x[i]] = y[x[i + 1]];",
+    "data chooses what is read": "y[i] = y[x[i]];",
+}
+
+
+@pytest.mark.parametrize("name", UNSHOWN)
+def test_what_may_be_a_race_is_split_unless_proof_is_asked_for(name: str) -> None:
+    source = kernel(UNSHOWN[name])
+    split(source, (X, Y, N))
+    whole = look_at(source)
+    launch, _ = bound_launch(whole, (X, Y, N), (N,), (8,))
+    assert codes(judge(whole.facts, launch, (0.5, 0.5), strict=True)) == ["data-dependent"]
+
+
+RACE_FREE = {
+    "colours": "if ((i + n) % 2) y[i] = y[max(i - 1, 0)] + y[min(i + 1, n - 1)];",
+    "butterflies": "int a = i / 4 * 8 + i % 4; int t = y[a]; y[a] = y[a + 4]; y[a + 4] = t;",
+    "butterflies across the cut": "int t = y[i]; y[i] = y[i + n]; y[i + n] = t;",
+    "even from odd": "y[2 * i] = y[2 * i + 1];",
+    "one value by all": "y[0] = n * 3;",
+    "one float by all": "*(global float *)y = n * 0.5f + *(global float *)x;",
+    "a copy by many": "for (int j = i; j < n; j += 8) y[j] = x[j] * 2;",
+}
+
+
+@pytest.mark.parametrize("name", RACE_FREE)
+def test_what_looks_like_a_race_to_intervals_is_split(name: str) -> None:
+    split(kernel(RACE_FREE[name]), (X, Y, N))
+
+
+def test_the_same_value_is_not_taken_from_what_is_written() -> None:
+    assert declined(kernel("y[0] = y[1]; y[1] = i;"), X, Y, N) != []
+    assert declined(kernel("int j = i % 8; y[j] = x[i];"), X, Y, N) == ["same-location"]
 
 
 def test_a_single_group_is_declined() -> None:
@@ -292,7 +403,7 @@ def test_the_arguments_that_a_kernel_writes_are_told() -> None:
         return written_arguments(facts, Launch("k", NDRange.of((N,), (8,)), arguments))
 
     assert written(kernel("y[i] = x[i];")) == (False, True, False)
-    assert written(kernel("atomic_inc(y); y[i] = x[i];")) == (False, True, True)
+    assert written(kernel("atomic_inc(y); y[i] = x[i];")) == (False, True, False)
     parameters = "global const int *x, global const int *y, int n"
     cast = kernel("((volatile global int *)y)[i] = x[i];", parameters)
     assert written(cast) == (False, True, True)

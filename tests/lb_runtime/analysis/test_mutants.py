@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from slice_oracle import SliceOracle, bound_launch, codes, verdict_of
+from slice_oracle import SliceOracle, codes, verdict_of
 
-from lb_runtime.analysis import accesses, facts, forms, frame, judge, loops
+from lb_runtime.analysis import accesses, facts, footprints, frame, judge, loops, meets
 from lb_runtime.analysis.forms import Bounds, Form, Span
-from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.regions import Region, Rows
+from lb_runtime.analysis.values import NDRangeFacts
 from lb_runtime.analysis.verdict import Splittable
 from lb_runtime.arguments import HostValue
 from lb_runtime.contexts import OpenPair
-from lb_runtime.errors import ExecutionError
-from lb_runtime.execute import execute
-from lb_runtime.kernel import look_at
-from lb_runtime.plan import split_plan
+from lb_runtime.launch import BufferArgument, Launch
 
 N = 128
 
@@ -84,12 +83,36 @@ def test_an_interval_that_is_short_by_one_is_caught(
     assert fault(oracle, body)
 
 
-def test_a_global_atomic_that_is_taken_for_nothing_is_caught(
+def test_a_used_atomic_result_that_is_taken_for_unused_is_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "x[i] = atomic_add(y, 1);"
+    assert codes(verdict_of(kernel(body), values(), (N,), (8,))) == ["global-atomic"]
+    monkeypatch.setattr(facts, "_forbids_atomic", lambda instruction, used: None)
+    assert fault(oracle, body)
+
+
+def test_an_atomic_that_is_taken_for_a_plain_write_is_caught(
     oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = "atomic_inc(y + (x[i] & 7));"
+    assert not fault(oracle, body)
+    monkeypatch.setattr(accesses, "combinable", lambda instruction: None)
+    assert fault(oracle, body)
+
+
+def test_plain_reads_beside_atomics_that_are_not_seen_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "atomic_add(y + 64 + x[i] % 8, 1); if (i == n - 1) x[i] = y[64];"
     assert codes(verdict_of(kernel(body), values(), (N,), (8,))) == ["global-atomic"]
-    monkeypatch.setattr(facts, "_forbids", lambda instruction, bodies: None)
+    merge = judge._merge_atomics
+
+    def blind(memory: judge._Memory) -> Any:
+        atomics = tuple(tuple(t for t in part if t.access.atomic) for part in memory.parts)
+        return merge(replace(memory, parts=atomics))
+
+    monkeypatch.setattr(judge, "_merge_atomics", blind)
     assert fault(oracle, body)
 
 
@@ -98,8 +121,19 @@ def test_parts_that_read_what_others_write_are_caught(
 ) -> None:
     body = "if (i > 0 && i < n - 1) x[i] = x[i - 1] + x[i + 1] + y[i];"
     assert codes(verdict_of(kernel(body), values(), (N,), (8,))) == ["crosses-parts"]
-    monkeypatch.setattr(judge, "_shown", lambda write, met, name: None)
+    monkeypatch.setattr(meets.Meetings, "are_shown", lambda self, write, other: False)
     assert fault(oracle, body)
+
+
+def test_different_values_in_one_place_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "y[i % 8] = i;"
+    assert codes(verdict_of(kernel(body), values(), (N,), (8,))) == ["same-location"]
+    monkeypatch.setattr(judge, "_is_same_value", lambda one, other, untouched: True)
+    given = values()
+    given[1][:] = 120  # type: ignore[index]  # an array
+    assert fault(oracle, body, given)
 
 
 def test_bytes_that_are_read_but_not_needed_are_caught(
@@ -107,13 +141,61 @@ def test_bytes_that_are_read_but_not_needed_are_caught(
 ) -> None:
     body = "y[i] = x[i];"
     assert not fault(oracle, body)
-    hull = judge._hull
+    union = judge._union
 
-    def writes_alone(found: Sequence[accesses.Access], size: int, *, writes: bool) -> Region:
-        return hull(found, size, writes=writes) if writes else Region.range(0, 0)
+    def writes_alone(part: Sequence[judge._Touch], *, writes: bool) -> Region:
+        return union(part, writes=writes) if writes else Region()
 
-    monkeypatch.setattr(judge, "_hull", writes_alone)
+    monkeypatch.setattr(judge, "_union", writes_alone)
     assert fault(oracle, body)
+
+
+def test_writes_that_are_not_certain_but_taken_for_it_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "if (x[i] & 1) y[i] = x[i];"
+    given = values()
+    given[1] = np.arange(2 * N, dtype=np.int32)
+    assert not fault(oracle, body, given)
+    touch = judge._Touch
+    monkeypatch.setattr(
+        judge, "_Touch", lambda access, region, is_full: touch(access, region, True)
+    )
+    assert fault(oracle, body, given)
+
+
+def test_dimensions_that_are_exchanged_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "kernel void k(global int *x, global int *y, int n)"
+        "{ int i = get_global_id(0), j = get_global_id(1); y[j * n + i] = x[i * n + j]; }"
+    )
+    given = values(16)
+    assert not oracle.check(source, given, (16, 8), (4, 2))[1]
+    answer = NDRangeFacts.answer
+    monkeypatch.setattr(
+        NDRangeFacts, "answer", lambda self, name, dimension: answer(self, name, 1 - dimension)
+    )
+    assert oracle.check(source, given, (16, 8), (4, 2))[1]
+
+
+def test_addresses_that_are_thought_gapless_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "y[2 * i] = x[i];"
+    given = values()
+    given[1] = np.arange(2 * N, dtype=np.int32)
+    assert not fault(oracle, body, given)
+    nested = footprints.nest
+
+    def filled(*what: Any) -> footprints.Nest:
+        found = nested(*what)
+        rows = [Rows(r.start, r.stop - r.start) for r in found.rows]
+        return footprints.Nest(tuple(rows), True)
+
+    monkeypatch.setattr(judge, "nest", filled)
+    assert fault(oracle, body, given)
 
 
 def test_old_content_that_is_not_needed_is_caught(
@@ -155,17 +237,22 @@ def test_integers_that_are_thought_never_to_wrap_are_caught(
 def test_one_memory_taken_for_two_is_caught(
     pair: OpenPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = kernel("y[2 * i] = 1; x[2 * (127 - i) + 1] = n;")
-    memory = np.zeros(2 * N, np.int32)
-    given: list[HostValue] = [memory, memory, 7]
-    assert codes(verdict_of(source, given, (N,), (8,))) == ["aliased"]
-    monkeypatch.setattr(judge, "_shared_memory", lambda *anything: None)
-    whole = look_at(source)
-    launch, bound = bound_launch(whole, given, (N,), (8,))
-    verdict = judge.judge(whole.facts, launch, (0.37, 0.63))
-    assert isinstance(verdict, Splittable)
-    with pytest.raises(ExecutionError, match="overlap"):
-        execute(split_plan(launch, verdict, source, ()), pair.devices, bound)
+    source = kernel("y[i] = x[n - 1 - i];")
+    memory = np.arange(N, dtype=np.int32)
+    given: list[HostValue] = [memory, memory, N]
+    assert codes(verdict_of(source, given, (N,), (8,))) == ["crosses-parts"]
+    memories = judge._memories
+
+    def apart(facts: Any, launch: Launch, parts: Any) -> Any:
+        own = [
+            replace(a, memory=i) if isinstance(a, BufferArgument) else a
+            for i, a in enumerate(launch.arguments)
+        ]
+        found = memories(facts, replace(launch, arguments=tuple(own)), parts)
+        return {0: found[0], 1: found[1]}
+
+    monkeypatch.setattr(judge, "_memories", apart)
+    assert isinstance(verdict_of(source, given, (N,), (8,)), Splittable)
 
 
 def test_ids_that_are_not_bound_together_cost_the_exact_ranges(
@@ -179,7 +266,9 @@ def test_ids_that_are_not_bound_together_cost_the_exact_ranges(
             verdict.arguments[1].footprints[1].leaves if isinstance(verdict, Splittable) else None
         )
 
-    assert span() == Region.range(4 * 64, 4 * 120 + 4)
-    ways = Bounds._ways
-    monkeypatch.setattr(forms.Bounds, "_ways", lambda self, *which: ways(self, *which)[:1])
-    assert span() != Region.range(4 * 64, 4 * 120 + 4)
+    own = Region((Rows(4 * 64, 4, 4 * 8, 8),))
+    assert span() == own
+    ways, id_ways = Bounds._ways, footprints._id_ways
+    monkeypatch.setattr(Bounds, "_ways", lambda self, *which: ways(self, *which)[:1])
+    monkeypatch.setattr(footprints, "_id_ways", lambda *which: list(id_ways(*which))[:1])
+    assert span() != own

@@ -76,8 +76,28 @@ def test_a_source_that_does_not_compile_names_file_and_line(
     assert f"{path}:2:" in refused(capsys, "run", str(path), "-g", "64")
 
 
-def test_no_global_size(capsys: pytest.CaptureFixture[str], one: str) -> None:
-    assert "give it with -g" in refused(capsys, "run", one, "--arg", "a=zeros:int32:64")
+def test_a_buffer_that_is_too_small_for_the_range(
+    capsys: pytest.CaptureFixture[str], one: str
+) -> None:
+    line = refused(capsys, "run", one, "-g", "128", "--arg", "a=zeros:int32:64")
+    assert "argument a, which has 256 bytes" in line
+
+
+def test_made_up_buffers_that_would_be_too_large(
+    capsys: pytest.CaptureFixture[str], one: str
+) -> None:
+    line = refused(capsys, "run", one, "-g", "1G")
+    assert "reaches 4,294,967,296 bytes of argument a" in line
+    assert "a smaller -g" in line
+
+
+def test_a_pipe_that_cannot_be_made_up(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "pipe.cl"
+    path.write_text("kernel void k(read_only pipe int p, global int *a) { a[get_global_id(0)] = 1; }")
+    line = refused(capsys, "run", str(path), "-g", "64", "--options", "-cl-std=CL2.0")
+    assert "argument p" in line
 
 
 def test_a_global_size_that_is_no_multiple_names_one_that_is(
@@ -93,14 +113,6 @@ def test_a_size_that_is_none(capsys: pytest.CaptureFixture[str], one: str, size:
 
 def test_an_empty_range(capsys: pytest.CaptureFixture[str], one: str) -> None:
     assert "at least 1" in refused(capsys, "run", one, "-g", "0", "--arg", "a=zeros:int32:64")
-
-
-def test_too_few_arguments_shows_what_would_do(
-    capsys: pytest.CaptureFixture[str], two: str
-) -> None:
-    line = refused(capsys, "run", two, "--kernel", "two", "-g", "64", "--arg", "n=3")
-    assert "--arg a=rand:int:1M" in line
-    assert "--arg s=local:int:256" in line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""A process that checks kernels, so that a driver which crashes over one takes only that process along.
+
+Intel's compiler and PoCL both end the process over some kernels, split or not. A kernel over which the
+process ends is run again, whole: only if it ends then too is that the driver's affair.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+from generated.check import Checked, Checker
+from generated.kernels import Generated
+from lb_runtime.contexts import open_pair
+from lb_runtime.devices import discover
+
+POCL, INTEL = "Portable Computing Language", "Intel(R) OpenCL"
+KERNELS_PER_PROCESS = 400
+"""Drivers keep what they compiled for as long as the process lives."""
+SECONDS_PER_KERNEL = 120.0
+
+
+class Worker:
+    """Checks kernels in a process of its own, one after the other."""
+
+    def __init__(self) -> None:
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._served = 0
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def check(self, generated: Generated) -> Checked:
+        """What `Checker.check` says, or that the process ended over the kernel."""
+        checked = self._ask(generated, whole=False)
+        if checked is not None:
+            return checked
+        if self._ask(generated, whole=True) is None:
+            return Checked("", driver_crashed=True)
+        return Checked("the process ended, or did not answer, though the whole launch runs")
+
+    def _ask(self, generated: Generated, *, whole: bool) -> Checked | None:
+        """The answer of the process; None where there is none."""
+        if self._served >= KERNELS_PER_PROCESS:
+            self._stop()
+        connection = self._connection or self._start()
+        self._served += 1
+        try:
+            connection.send((generated, whole))
+            if connection.poll(SECONDS_PER_KERNEL):
+                answer = connection.recv()
+                assert isinstance(answer, Checked)
+                return answer
+        except (EOFError, ConnectionError):
+            pass
+        self._stop()
+        return None
+
+    def _start(self) -> Connection:
+        spawn = multiprocessing.get_context("spawn")
+        mine, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._connection, self._served = mine, 0
+        return mine
+
+    def _stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+        self._process = self._connection = None
+
+
+def _serve(connection: Connection) -> None:
+    """Answer each kernel with what is found of it, until the other side hangs up."""
+    pocl = next((d for d in discover().devices if d.is_pocl), None)
+    selector = None if pocl is None else str(pocl.index)
+    alike = Checker(open_pair(cpu=selector, gpu=selector))
+    mixed = alike
+    if {POCL, INTEL} <= {device.platform_name for device in discover().devices}:
+        mixed = Checker(open_pair(cpu=POCL, gpu=INTEL))
+    while True:
+        try:
+            generated, whole = connection.recv()
+        except EOFError:
+            return
+        checker = mixed if generated.is_mixed else alike
+        if whole:
+            checker.run_whole(generated)
+            connection.send(Checked(""))
+        else:
+            connection.send(checker.check(generated))
