@@ -130,9 +130,14 @@ def _part(launch: Launch, device: int, piece: Slice, number: int, verdict: Split
             argument.zones,
         )
         for index, argument in enumerate(verdict.arguments)
-        if argument.merge is not None
+        if argument.merge is not None and isinstance(launch.arguments[index], BufferArgument)
     )
-    return Part(device, piece, offset, size, buffers)
+    images = tuple(
+        ImagePlan(index, argument.merge, *(argument.boxes[number] if argument.boxes else ()))
+        for index, argument in enumerate(verdict.arguments)
+        if argument.merge is not None and isinstance(launch.arguments[index], ImageArgument)
+    )
+    return Part(device, piece, offset, size, buffers, images)
 
 
 def memory_plans(launch: Launch, part: Part) -> tuple[MemoryPlan, ...]:

@@ -82,6 +82,7 @@ ANALYSIS = [
     "device_text",
     "facts",
     "accesses",
+    "image_boxes",
     "footprints",
     "replay",
     "meets",

@@ -22,6 +22,7 @@ from lb_runtime.analysis.written import Written
 from lb_runtime.analysis.written import written as stored
 from lb_runtime.launch import (
     BufferArgument,
+    ImageArgument,
     Launch,
     LocalArgument,
     ScalarArgument,
@@ -72,11 +73,25 @@ class Access:
     atomic: Atomic | None = None
 
 
+class ImageAccess(NamedTuple):
+    """A call that reads or writes pixels of an image argument.
+
+    `coordinates` are those that a slice may touch, along width, height, depth or layers, as far as the
+    image has them; none where they are not known, as for reads.
+    """
+
+    argument: int
+    is_write: bool
+    coordinates: tuple[Span, ...]
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class SliceAccesses:
     """All accesses of a slice, or the reason why they cannot be told."""
 
     accesses: tuple[Access, ...]
+    images: tuple[ImageAccess, ...]
     reason: Reason | None
 
 
@@ -115,7 +130,7 @@ def slice_accesses(kernel: KernelFacts, launch: Launch, piece: Slice) -> SliceAc
     )
     walker = _Walker()
     walker.walk(frame)
-    return SliceAccesses(tuple(walker.accesses), walker.reason)
+    return SliceAccesses(tuple(walker.accesses), tuple(walker.images), walker.reason)
 
 
 def _arguments(kernel: KernelFacts, launch: Launch, bounds: Bounds) -> list[Value]:
@@ -125,6 +140,8 @@ def _arguments(kernel: KernelFacts, launch: Launch, bounds: Bounds) -> list[Valu
         value: Value = None
         if isinstance(argument, BufferArgument):
             value = (Address("argument", index, Form(0)),)
+        elif isinstance(argument, ImageArgument):
+            value = (Address("image", index, Form(0)),)
         elif isinstance(argument, LocalArgument):
             value = (Address("work-group", 0, Form(0)),)
         elif isinstance(argument, ScalarArgument):
@@ -151,6 +168,7 @@ class _Walker:
 
     def __init__(self) -> None:
         self.accesses: list[Access] = []
+        self.images: list[ImageAccess] = []
         self.reason: Reason | None = None
         self._every_time = False
 
@@ -204,6 +222,9 @@ class _Walker:
             if name.startswith(("vload", "vstore")):
                 self._vector_access(frame, block, bounds, instruction, match)
             return
+        if name.startswith(("read_image", "write_image")):
+            self._image_access(frame, bounds, instruction, name.startswith("write"))
+            return
         if instruction.detail.startswith(_FILLS):
             target, second, length = instruction.operands[:3]
             form = frame.form(length)
@@ -214,6 +235,24 @@ class _Walker:
                 self._add(
                     site._replace(pointer=second), bounds, instruction, Form(0), high, False, None
                 )
+
+    def _image_access(
+        self, frame: Frame, bounds: Bounds, call: ir.Instruction, is_write: bool
+    ) -> None:
+        """`read_image*` and `write_image*`: OpenCL 1.2, section 6.12.14."""
+        coordinates: tuple[Span, ...] = ()
+        if is_write:
+            value = frame.value(call.operands[1])
+            lanes = value if isinstance(value, list) else [value]
+            if all(isinstance(lane, Form) for lane in lanes):
+                coordinates = tuple(bounds.interval(f) for f in lanes if isinstance(f, Form))
+        for address in frame.pointer(call.operands[0]):
+            if address.base != "image":
+                self.reason = self.reason or Reason(
+                    "image", "it is not told which image this is", call.line
+                )
+                return
+            self.images.append(ImageAccess(address.parameter, is_write, coordinates, call.line))
 
     def _vector_access(
         self,

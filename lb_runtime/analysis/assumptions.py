@@ -86,12 +86,14 @@ class AssumedLaunch:
     """A launch, and how to make what was not given.
 
     `made` holds what was chosen for each parameter without a value; `notes` what a reader should know
-    beyond that. `is_range_made` tells that the range was chosen too.
+    beyond that. `is_range_made` tells that the range was chosen too, `is_local_made` that only the local
+    size was.
     """
 
     launch: Launch
     made: Mapping[str, Made]
     is_range_made: bool
+    is_local_made: bool
     notes: tuple[str, ...]
 
     @property
@@ -101,6 +103,8 @@ class AssumedLaunch:
         nd_range = self.launch.nd_range
         if self.is_range_made:
             said.append(f"-g {_sizes(nd_range.global_size)} -l {_sizes(nd_range.local_size)}")
+        elif self.is_local_made:
+            said.append(f"-l {_sizes(nd_range.local_size)}")
         said.extend(f"--arg {name}={made.spec}" for name, made in self.made.items())
         return " ".join(said)
 
@@ -112,18 +116,20 @@ def assume(
     *,
     local_size: tuple[int, ...] | None = None,
     offset: tuple[int, ...] | None = None,
+    is_local_free: bool = False,
 ) -> AssumedLaunch:
     """Choose all that is not given.
 
     Args:
         kernel: the kernel's facts.
         given: the range; None to have one chosen, around `local_size` and `offset` where they are given.
+        is_local_free: whether the local size of `given` may be replaced by one that fits better.
         known: values by parameter name, of their parameters' kinds.
 
     Raises:
         ArgumentError: no choice keeps the buffers within `MEMORY_CAP_BYTES`.
     """
-    return _Search(kernel, given, known, local_size, offset).best()
+    return _Search(kernel, given, known, local_size, offset, is_local_free).best()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,9 @@ class _Guess:
 class _Try:
     """A guess and what came of it.
 
-    `is_beyond` tells that a buffer that was given is too small for it. `is_open` tells that it is not known how far a buffer is reached into though no data decides it, as
+    `is_beyond` tells that a buffer that was given is too small for it; `is_misfit` that its work-groups
+    are not of the size that accesses by local id are made for, so that work-items may touch what no
+    other has written, or all others have. `is_open` tells that it is not known how far a buffer is reached into though no data decides it, as
     where an index is too large for its type.
     """
 
@@ -178,7 +186,13 @@ class _Try:
     @property
     def is_sound(self) -> bool:
         """Whether nothing speaks against running it."""
-        return self.may_run and not self.is_open
+        return self.may_run and not self.is_open and not self.is_misfit
+
+    @property
+    def is_misfit(self) -> bool:
+        """Whether strides ask for another local size."""
+        local = self.guess.nd_range.local_size
+        return any(local[d] != size for d, size in self.reached.group_sizes.items())
 
     @property
     def score(self) -> tuple[bool, ...]:
@@ -189,6 +203,7 @@ class _Try:
             not self.is_beyond,
             not self.is_negative,
             not self.is_open,
+            not self.is_misfit,
             self.reached.steps <= STEP_CAP,
             self.is_splittable,
             self.is_exact,
@@ -205,8 +220,10 @@ class _Search:
         known: Mapping[str, Value],
         local_size: tuple[int, ...] | None,
         offset: tuple[int, ...] | None,
+        is_local_free: bool,
     ) -> None:
         self._kernel = kernel
+        self._is_local_free = is_local_free and kernel.required_local_size is None
         self._given = given
         self._known = known
         self._local_size = kernel.required_local_size or local_size
@@ -235,15 +252,24 @@ class _Search:
         """Guesses in the order in which they are tried; each sees what came of those before."""
         if self._given is not None:
             yield from self._mended(_Guess(self._given))
+            found = list(self._tried.values())[-1]
+            fitting = self._fitting_group(found) if self._is_local_free else None
+            if fitting is not None and not any(
+                total % size for total, size in zip(self._given.global_size, fitting)
+            ):
+                local = NDRange.of(self._given.global_size, fitting, self._given.offset)
+                yield replace(found.guess, nd_range=local)
             return
-        for nd_range in self._ranges():
+        for number, nd_range in enumerate(self._ranges()):
             yield from self._mended(_Guess(nd_range))
             if list(self._tried.values())[-1].is_beyond and nd_range.dimensions == 1:
                 yield from self._mended(_Guess(self._range((self._smallest(),), None)))
             last = list(self._tried.values())[-1]
             for smaller in self._fitting(last):
                 yield from self._mended(smaller)
-            if any(each.is_sound and each.is_splittable for each in self._tried.values()):
+            # A smaller range may cure an index that is too large for its type, but no other open reach.
+            good = [each for each in self._tried.values() if each.may_run and each.is_splittable]
+            if any(each.is_sound or number for each in good):
                 return
 
     def _mended(self, guess: _Guess) -> Iterator[_Guess]:
@@ -269,7 +295,8 @@ class _Search:
             yield guess
             found = self._tried[guess]
         for scale in (4, 16) if Role.PITCH in roles else ():
-            if found.may_run and not found.is_exact and found.total_bytes * scale < _SCALED_BYTES:
+            is_inexact = found.may_run and found.is_splittable and not found.is_exact
+            if is_inexact and found.total_bytes * scale < _SCALED_BYTES:
                 yield replace(guess, scale=scale)
                 found = self._tried[replace(guess, scale=scale)]
 
@@ -313,14 +340,26 @@ class _Search:
         most = tuple(max(1, size // FEW) for size in shape)
         return NDRange.of(shape, _divisors(shape, most), self._offset)
 
+    @staticmethod
+    def _fitting_group(found: _Try) -> tuple[int, ...] | None:
+        """The local size that a try's strides fit to, None where it has it or no device would."""
+        own = found.guess.nd_range.local_size
+        fitting = tuple(found.reached.group_sizes.get(d, size) for d, size in enumerate(own))
+        return fitting if fitting != own and prod(fitting) <= _MAX_GROUP_ITEMS else None
+
+    @staticmethod
+    def _fits_smaller(found: _Try) -> bool:
+        """Whether strides show that the kernel is for far fewer work-items than those of a try."""
+        sizes = found.guess.nd_range.global_size
+        return any(2 * size <= sizes[d] for d, size in found.reached.global_sizes.items())
+
     def _fitting(self, found: _Try) -> Iterator[_Guess]:
         """Guesses of the sizes that the strides of a try's accesses fit to."""
         nd_range, reached = found.guess.nd_range, found.reached
-        local = tuple(reached.group_sizes.get(d, 0) for d in range(nd_range.dimensions))
-        mine = tuple(hint or own for hint, own in zip(local, nd_range.local_size))
-        if any(local) and mine != nd_range.local_size and prod(mine) <= _MAX_GROUP_ITEMS:
-            shape = tuple(min(size, 16 * hint) for size, hint in zip(nd_range.global_size, mine))
-            yield replace(found.guess, nd_range=self._range(shape, mine))
+        local = self._fitting_group(found)
+        if local is not None:
+            shape = tuple(min(size, 16 * hint) for size, hint in zip(nd_range.global_size, local))
+            yield replace(found.guess, nd_range=self._range(shape, local))
         hints = reached.global_sizes
         smaller = {d: size for d, size in hints.items() if size < nd_range.global_size[d]}
         moderate = min(found.guess.moderate, reached.loop_size or found.guess.moderate)
@@ -375,6 +414,7 @@ class _Search:
             launch,
             {names[index].name: made[index] for index in sorted(made)},
             self._given is None,
+            self._given is not None and guess.nd_range != self._given,
             tuple(notes),
         )
         beyond = any(
@@ -386,8 +426,10 @@ class _Search:
         found = _Try(guess, assumed, reached, total, negative, beyond, is_open, False, False)
         if self._kernel.reasons:
             return replace(found, is_splittable=True, is_exact=True)
-        verdict = judge(self._kernel, launch, (0.5, 0.5)) if found.may_run else None
-        if verdict is None or isinstance(verdict, Declined):
+        if not found.may_run or (self._given is None and self._fits_smaller(found)):
+            return found
+        verdict = judge(self._kernel, launch, (0.5, 0.5))
+        if isinstance(verdict, Declined):
             return found
         merges = {each.merge for each in verdict.arguments}
         return replace(found, is_splittable=True, is_exact=Merge.DIFFERENCE not in merges)

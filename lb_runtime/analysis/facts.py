@@ -89,11 +89,6 @@ def kernel_facts(
         reasons.append(Reason("device-text", f"text depends on {name}"))
     parameters = _parameters(module, function)
     reasons.extend(
-        Reason("image", f"argument {p.name} is an {p.type_text}")
-        for p in parameters
-        if p.kind == "image"
-    )
-    reasons.extend(
         Reason("pipe", f"argument {p.name} is a pipe") for p in parameters if "pipe" in p.type_text
     )
     builtins = frozenset(
@@ -172,6 +167,18 @@ def _recursive(
         if found := _recursive(by_name[callee], by_name, (*callers, function.name)):
             return found
     return ""
+
+
+def _image(name: str, line: int) -> Reason:
+    return Reason("image", f"{name} is called", line)
+
+
+def _takes_apart(name: str, call: ir.Instruction) -> bool:
+    """Whether a call does with an image what parts can do apart: read it, ask its size, write pixels."""
+    if name.startswith(("read_image", "get_image_")):
+        return True
+    # Image, coordinates, colour; a fourth operand is a level of detail.
+    return name.startswith("write_image") and len(call.operands) == 3
 
 
 def _forbids_atomic(instruction: ir.Instruction, used: frozenset[str]) -> Reason | None:
@@ -302,6 +309,9 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
     if instruction.detail.startswith("%"):
         return Reason("indirect-call", "call through a pointer", line)
     name = builtin_name(instruction.detail)
+    if any(operand.type.startswith('target("spirv.Image"') for operand in instruction.operands):
+        has_body = "@" + instruction.detail in bodies
+        return None if has_body or _takes_apart(name, instruction) else _image(name, line)
     if name.startswith("llvm.mem") and reaches_global and instruction.operands[-1].text == "true":
         return Reason("volatile", "volatile copy", line)
     if name == "printf":
@@ -329,6 +339,4 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
         return None
     if name in _HARMLESS_POINTER_CALLS:
         return None
-    if "image" in name:
-        return Reason("image", f"{name} is called", line)
     return Reason("unknown-call", f"{name} is given a global pointer", line)

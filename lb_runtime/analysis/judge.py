@@ -15,6 +15,7 @@ from itertools import combinations, permutations
 from lb_runtime.analysis.accesses import Access, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.footprints import nest
+from lb_runtime.analysis.image_boxes import judge_images
 from lb_runtime.analysis.meets import Meetings
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.regions import Region, Rows
@@ -27,7 +28,7 @@ from lb_runtime.analysis.verdict import (
     Splittable,
     Verdict,
 )
-from lb_runtime.launch import BufferArgument, Launch, Slice
+from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
 
 
 def judge(
@@ -119,12 +120,13 @@ def _judge_dimension(
     cut = launch.nd_range.cut(dimension, shares)
     devices = tuple(number for number, piece in enumerate(cut) if piece.groups)
     slices = tuple(piece for piece in cut if piece.groups)
-    parts: list[tuple[Access, ...]] = []
-    for piece in slices:
-        found = slice_accesses(kernel, launch, piece)
-        if found.reason:
-            return Declined((found.reason,))
-        parts.append(found.accesses)
+    found = [slice_accesses(kernel, launch, piece) for piece in slices]
+    if refused := [each.reason for each in found if each.reason]:
+        return Declined((refused[0],))
+    parts = [each.accesses for each in found]
+    images = judge_images(kernel, launch, [each.images for each in found])
+    if isinstance(images, Reason):
+        return Declined((images,))
     merged: dict[int, _Merged] = {}
     memories = _memories(kernel, launch, parts)
     untouched = {
@@ -141,6 +143,9 @@ def _judge_dimension(
     verdicts: list[ArgumentVerdict] = []
     for parameter, argument in zip(kernel.parameters, launch.arguments):
         facts = parameter.name, parameter.kind, parameter.type_text
+        if isinstance(argument, ImageArgument):
+            verdicts.append(images[len(verdicts)])
+            continue
         if not isinstance(argument, BufferArgument):
             verdicts.append(ArgumentVerdict(*facts, None))
             continue
@@ -348,6 +353,7 @@ def written_arguments(kernel: KernelFacts, launch: Launch) -> tuple[bool, ...]:
         found = slice_accesses(kernel, launch, whole)
         if not found.reason:
             written = {access.argument for access in found.accesses if access.is_write}
+            written |= {access.argument for access in found.images if access.is_write}
             return tuple(index in written for index in range(len(kernel.parameters)))
     if any(reason.code == "device-text" for reason in kernel.reasons):
         return tuple(not parameter.llvm_type.endswith("(2)") for parameter in kernel.parameters)

@@ -19,7 +19,7 @@ REASONS: dict[str, str] = {
     "device-text": "the source asks the compiler which device it is for, so parts could differ",
     "global-atomic": "atomics on global memory see one device only",
     "global-fence": "a fence on global memory orders work-groups, which two devices cannot see",
-    "image": "images are not split yet; pass the data as buffers to have the kernel split",
+    "image": "images are split where they are only read, or written at pixels that each part has to itself",
     "indirect-call": "a call through a pointer hides what the kernel touches",
     "inline-assembly": "inline assembly hides what the kernel touches",
     "one-group": "the range has a single work-group in every dimension; use a smaller local size",

@@ -20,7 +20,7 @@ _MANGLED = re.compile(r"^_Z(\d+)")
 class Address(NamedTuple):
     """A pointer that may point into one memory object.
 
-    `base` is "argument" (`parameter` is its number), "constant" (a program-scope table),
+    `base` is "argument" or "image" (`parameter` is its number), "constant" (a program-scope table),
     "work-group" (`__local` or private memory) or "unknown"; `offset` counts bytes from its start.
     """
 

@@ -288,10 +288,18 @@ def choose_launch(
             _check_element(parameter, value)
             given[parameter.name] = value
     known = {p.name: checked(p, given[p.name]) for p in facts.parameters if p.name in given}
-    nd_range = None
+    nd_range, is_local_free = None, False
     if global_size is not None or choice.default is not None:
-        nd_range = launch_range(kernel, *choose_range(choice, global_size, local_size, offset))
-    assumed = assume(facts, nd_range, known, local_size=local_size, offset=offset)
+        sizes = choose_range(choice, global_size, local_size, offset)
+        nd_range, is_local_free = launch_range(kernel, *sizes), sizes[1] is None
+    assumed = assume(
+        facts,
+        nd_range,
+        known,
+        local_size=local_size,
+        offset=offset,
+        is_local_free=is_local_free,
+    )
     return ChosenLaunch(choice, given, assumed)
 
 

@@ -21,6 +21,7 @@ from lb_runtime.arguments import HostValue
 from lb_runtime.launch import NDRange
 
 NAME = "generated"
+POCL, INTEL, MIXED = "Portable Computing Language", "Intel(R) OpenCL", "one of each"
 
 OTHER_KERNEL = """
 kernel void other(global int *to) {
@@ -34,8 +35,8 @@ class Generated:
     """A kernel, a launch of it, and how the launch is to be cut.
 
     `shares` has one entry for each part, `devices` the number of the device (0 or 1) that runs it.
-    `local_size` is None where the runtime is to choose. `is_mixed` tells that the parts may run
-    on devices of different compilers, which should all compute the same bytes.
+    `local_size` is None where the runtime is to choose. `pair` names the two devices: one
+    of POCL or INTEL cut in two, or one of each, MIXED, whose compilers should agree on every byte.
     """
 
     source: str
@@ -45,7 +46,7 @@ class Generated:
     offset: tuple[int, ...]
     shares: tuple[float, ...]
     devices: tuple[int, ...]
-    is_mixed: bool
+    pair: str
     patterns: tuple[str, ...]
     seed: int
 
@@ -65,7 +66,7 @@ class Generated:
     def __str__(self) -> str:
         launch = (
             f"global {self.global_size}, local {self.local_size}, offset {self.offset}, "
-            f"shares {self.shares}, devices {self.devices}, content seed {self.seed}"
+            f"shares {self.shares}, devices {self.devices} of {self.pair}, content seed {self.seed}"
         )
         contents = "\n".join(f"  {p.declaration}: {p.content}" for p in self.parameters)
         return f"{self.source}\n{launch}\n{contents}"
@@ -94,8 +95,7 @@ def generate(random: Random) -> Generated:
         offset,
         shares,
         devices,
-        # Some that could run anywhere run on two devices of one compiler all the same.
-        draft.is_portable and random.randint(1, 5) > 1,
+        random.choice((MIXED, MIXED, MIXED, INTEL, POCL) if draft.is_portable else (INTEL, POCL)),
         tuple(draft.patterns),
         random.randint(0, 1000),
     )

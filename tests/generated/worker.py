@@ -11,11 +11,10 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from generated.check import Checked, Checker
-from generated.kernels import Generated
-from lb_runtime.contexts import open_pair
+from generated.kernels import INTEL, MIXED, POCL, Generated
+from lb_runtime.contexts import OpenPair, open_pair
 from lb_runtime.devices import discover
 
-POCL, INTEL = "Portable Computing Language", "Intel(R) OpenCL"
 KERNELS_PER_PROCESS = 400
 """Drivers keep what they compiled for as long as the process lives."""
 SECONDS_PER_KERNEL = 120.0
@@ -87,20 +86,26 @@ class Worker:
 
 def _serve(connection: Connection) -> None:
     """Answer each kernel with what is found of it, until the other side hangs up."""
-    pocl = next((d for d in discover().devices if d.is_pocl), None)
-    selector = None if pocl is None else str(pocl.index)
-    alike = Checker(open_pair(cpu=selector, gpu=selector))
-    mixed = alike
-    if {POCL, INTEL} <= {device.platform_name for device in discover().devices}:
-        mixed = Checker(open_pair(cpu=POCL, gpu=INTEL))
+    checkers: dict[str, Checker] = {}
     while True:
         try:
             generated, whole = connection.recv()
         except EOFError:
             return
-        checker = mixed if generated.is_mixed else alike
+        pair = generated.pair
+        if pair not in checkers:
+            checkers[pair] = Checker(_opened(pair))
         if whole:
-            checker.run_whole(generated)
+            checkers[pair].run_whole(generated)
             connection.send(Checked(""))
         else:
-            connection.send(checker.check(generated))
+            connection.send(checkers[pair].check(generated))
+
+
+def _opened(pair: str) -> OpenPair:
+    """The devices of a kernel's pair, or what there is of them."""
+    usable = [device for device in discover().devices if device.usable]
+    index = {device.platform_name: str(device.index) for device in reversed(usable)}
+    names = (POCL, INTEL) if pair == MIXED else (pair, pair)
+    there = [index[name] for name in names if name in index] or [str(usable[0].index)]
+    return open_pair(cpu=there[0], gpu=there[-1])

@@ -8,22 +8,19 @@ import kernel_references as references
 import numpy as np
 import pytest
 
-from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.verdict import Declined, Merge, Splittable
-from lb_runtime.arguments import bind
 from lb_runtime.cli.kernel_file import read_source
 from lb_runtime.contexts import OpenPair
 from lb_runtime.kernel import Kernel, launch_range, look_at
-from lb_runtime.launch import Launch
 from lb_runtime.runtime import Runtime
 from lb_runtime.trial import Trial, TrialResult, run_trial
 from lb_runtime.verify import Outcome
 
 SHARES = (0.1, 0.37, 0.5, 0.9)
 
-DECLINED = {"histogram": "global-atomic", "prefix_sum_flags": "global-atomic"}
+DECLINED = {"prefix_sum_flags": "global-atomic"}
 
-MERGED_BY_DIFFERENCE = {"grid_stride_add": {"y"}, "scatter": {"target"}}
+MERGED_BY_DIFFERENCE = {"scatter": {"target"}}
 
 CUT_ALONG = {"transpose": 0}
 """The dimension of kernels that are not cut along their slowest one."""
@@ -111,20 +108,42 @@ def test_the_verdict_on_a_shipped_kernel_is_the_stated_one(halves: OpenPair, ste
     assert merged == MERGED_BY_DIFFERENCE.get(stem, set())
 
 
-@pytest.mark.parametrize(
-    ("share", "splits"), [(0.1, False), (0.37, False), (0.5, True), (0.9, False)]
-)
-def test_a_bitonic_step_is_split_only_between_the_pairs_that_it_exchanges(
-    share: float, splits: bool
+@pytest.mark.parametrize("share", SHARES)
+def test_a_bitonic_step_is_split_between_the_pairs_that_it_exchanges(
+    halves: OpenPair, share: float
 ) -> None:
+    """Also where the cut falls between the keys of a pair: each work-item meets no keys but its own."""
     launch = references.default_launch("bitonic_step")
     values = references.materialise(launch)
     kernel = kernel_of("bitonic_step")
-    bound, _ = bind(kernel.facts, [values[p.name] for p in kernel.facts.parameters])
     nd_range = launch_range(kernel, launch.global_size, launch.local_size, launch.offset)
-    verdict = judge(kernel.facts, Launch(kernel.name, nd_range, bound), (share, 1 - share))
-    if splits:
-        assert isinstance(verdict, Splittable)
-    else:
-        assert isinstance(verdict, Declined)
-        assert [reason.code for reason in verdict.reasons] == ["data-dependent"]
+    given = tuple(values[p.name] for p in kernel.facts.parameters)
+    trial = Trial(kernel, nd_range, given, share, wants_verification=True)
+    result = run_trial(Runtime(devices=halves), trial)
+    assert result.decision.is_split
+    assert result.verification is not None
+    assert result.verification.outcome is Outcome.IDENTICAL, result.verification.text
+
+
+def test_a_histogram_is_combined_from_its_parts(halves: OpenPair) -> None:
+    verdict = split(halves, "histogram", 0.37)[0].decision.verdict
+    assert isinstance(verdict, Splittable)
+    assert [a.name for a in verdict.arguments if a.merge is Merge.ATOMIC] == ["bins"]
+
+
+def test_a_split_convolution_moves_the_slices_and_their_halo_rows_alone(halves: OpenPair) -> None:
+    side, radius = 1024, 3
+    kernel = kernel_of("convolution_2d")
+    assert kernel.options == ("-D", f"RADIUS={radius}")
+    random = np.random.default_rng(3)
+    image = random.random((side, side), np.float32)
+    mask, result = random.random(49, np.float32), np.zeros_like(image)
+    nd_range = launch_range(kernel, (side, side), (16, 16), None)
+    trial = Trial(kernel, nd_range, (side, side, image, mask, result), 0.3)
+    execution = run_trial(Runtime(devices=halves), trial).typical
+    row, cut = 4 * side, 16 * round(0.3 * side / 16)
+    assert [part.uploaded_bytes for part in execution.parts] == [
+        (cut + radius) * row + mask.nbytes,
+        (side - cut + radius) * row + mask.nbytes,
+    ]
+    assert [part.downloaded_bytes for part in execution.parts] == [cut * row, (side - cut) * row]

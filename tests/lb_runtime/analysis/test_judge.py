@@ -15,7 +15,14 @@ from lb_runtime.analysis.regions import Region
 from lb_runtime.analysis.verdict import Merge, Splittable, Verdict
 from lb_runtime.arguments import HostValue
 from lb_runtime.kernel import look_at
-from lb_runtime.launch import BufferArgument, Launch, LocalArgument, NDRange, ScalarArgument
+from lb_runtime.launch import (
+    BufferArgument,
+    ImageArgument,
+    Launch,
+    LocalArgument,
+    NDRange,
+    ScalarArgument,
+)
 from predictor.frontend import compile_source
 
 N = 64
@@ -261,16 +268,48 @@ def test_generic_pointers_are_followed() -> None:
     assert merges(split(source, (X, Y), options=CL2)) == {"x": NONE, "y": RANGE}
 
 
-def test_images_are_declined() -> None:
+WRITE = "write_imagei(m, (int2)({x}, {y}), (int4)(x[i], 0, 0, 0));"
+
+
+def image_verdict(
+    body: str, qualifier: str = "write_only", local: tuple[int, int] = (8, 4)
+) -> Verdict:
     source = (
-        "kernel void k(read_only image2d_t m, global int *y) "
-        "{ y[get_global_id(0)] = read_imagei(m, (int2)(0, 0)).x; }"
+        f"kernel void k({qualifier} image2d_t m, global int *x) {{"
+        f" int i = get_global_id(0), j = get_global_id(1); {body} }}"
     )
     facts = kernel_facts(compile_source(source), source)
-    launch = Launch(
-        "k", NDRange.of((N,), (8,)), (ScalarArgument(None), BufferArgument(Y.nbytes, 1))
-    )
-    assert "image" in codes(judge(facts, launch, (0.5, 0.5)))
+    image = ImageArgument((40, 16), 16, 0, qualifier == "write_only")
+    launch = Launch("k", NDRange.of((32, 16), local), (image, BufferArgument(X.nbytes, 1)))
+    return judge(facts, launch, (0.5, 0.5))
+
+
+def test_an_image_that_is_read_is_every_parts() -> None:
+    read = "x[j * 32 + i] = read_imagei(m, (int2)(i, x[i])).x;"
+    verdict = image_verdict(read.replace("x[i]", "j"), "read_only")
+    assert merges(verdict) == {"m": NONE, "x": RANGE}
+
+
+def test_an_image_that_is_written_falls_into_boxes() -> None:
+    verdict = image_verdict(WRITE.format(x="i + 3", y="15 - j"))
+    assert isinstance(verdict, Splittable)
+    assert verdict.arguments[0].merge is RANGE
+    assert verdict.arguments[0].boxes == (((3, 8), (32, 8)), ((3, 0), (32, 8)))
+    flat = image_verdict(WRITE.format(x="i", y="j / 16"))
+    assert isinstance(flat, Splittable)
+    assert (flat.dimension, flat.arguments[0].boxes[1]) == (0, ((16, 0), (16, 1)))
+
+
+@pytest.mark.parametrize("place", [("i", "x[j]"), ("i % 4", "3"), ("i", "get_local_id(1)")])
+def test_pixels_that_parts_may_share_are_declined(place: tuple[str, str]) -> None:
+    local = (32, 4)
+    assert codes(image_verdict(WRITE.format(x=place[0], y=place[1]), local=local)) == ["image"]
+
+
+def test_pixels_outside_of_an_image_are_nobodys() -> None:
+    verdict = image_verdict(WRITE.format(x="i + 100", y="j"))
+    assert isinstance(verdict, Splittable)
+    assert verdict.arguments[0].boxes == (((0, 0), (0, 0)),) * 2
 
 
 def test_arguments_that_share_a_memory_are_one_buffer() -> None:
