@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,9 @@ def main(
         for row in track(pool.map(crew.ask, tasks), total=len(tasks), console=Console(stderr=True)):
             if not row.pop("does_not_compile", False):
                 rows.append({"source": row["source"], "name": names[row["source"]], **row})
+                if not sys.stderr.isatty():
+                    runs = ", ".join(row.get("runs", {}).values())
+                    click.echo(f"{row['source']}: {row.get('error') or runs}", err=True)
     summary = summarise(rows, run)
     show(rows, summary)
     if only:

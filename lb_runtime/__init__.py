@@ -18,6 +18,7 @@ from lb_runtime.errors import (
     LaunchError,
     LoadBalancerError,
 )
+from lb_runtime.images import Image, Sampler
 from lb_runtime.launch import LocalArgument, NDRange
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "Decision",
     "DeviceError",
     "ExecutionError",
+    "Image",
     "KernelFileError",
     "KernelNotFoundError",
     "LaunchError",
@@ -38,6 +40,7 @@ __all__ = [
     "Outcome",
     "Prediction",
     "Runtime",
+    "Sampler",
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from lb_runtime.arguments import HostValue, bind
 from lb_runtime.contexts import OpenDevice
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
+from lb_runtime.images import host_arrays
 from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch, NDRange
 from lb_runtime.plan import Plan
@@ -91,15 +93,15 @@ def run_trial(
     bound, values = bind(kernel.facts, trial.values)
     launch = Launch(kernel.name, trial.nd_range, bound)
     decision = runtime.prepare(kernel, runtime.decide(kernel, launch, trial.cpu_share))
-    arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
-    originals = [array.copy() for array in arrays]
+    arrays = host_arrays(values)
+    originals = {index: array.copy() for index, array in arrays.items()}
     devices = runtime.devices.devices
     done = 0
 
     def once(plan: Plan) -> Execution:
         nonlocal done
-        for array, original in zip(arrays, originals):
-            np.copyto(array, original)
+        for index, array in arrays.items():
+            np.copyto(array, originals[index])
         execution = execute(plan, devices, values, file_name=kernel.filename)
         done += 1
         if progress:
@@ -124,7 +126,7 @@ def run_trial(
         if alone_plans:
             # Others have run since, on the same arrays.
             executions[-1] = once(decision.plan)
-        verification = _verify(decision, executions[-1], originals, values, once, kernel)
+        verification = _verify(decision, executions[-1], originals, arrays, once, kernel)
     return TrialResult(
         trial,
         devices,
@@ -139,26 +141,17 @@ def run_trial(
 def _verify(
     decision: Decision,
     execution: Execution,
-    originals: list[npt.NDArray[np.generic]],
-    values: Sequence[HostValue],
+    originals: dict[int, npt.NDArray[Any]],
+    arrays: dict[int, npt.NDArray[Any]],
     once: Callable[[Plan], Execution],
     kernel: Kernel,
 ) -> Verification:
     """Compare what the last execution left with each used device's own unsplit result."""
-    positions = [
-        i for i, value in enumerate(values) if isinstance(value, np.ndarray) and value.ndim
-    ]
-    merged = {i: np.array(values[i]) for i in positions}
+    merged = {index: array.copy() for index, array in arrays.items()}
     unsplit_results = {}
     for device in sorted({part.device for part in decision.plan.parts}):
         once(unsplit(decision.plan, device, kernel.source, kernel.options))
-        unsplit_results[device] = {i: np.array(values[i]) for i in positions}
-    for i in positions:
-        np.copyto(values[i], merged[i])  # type: ignore[arg-type]  # positions are those of arrays
-    return verify(
-        decision.plan,
-        dict(zip(positions, originals)),
-        merged,
-        unsplit_results,
-        execution.ownership,
-    )
+        unsplit_results[device] = {index: array.copy() for index, array in arrays.items()}
+    for index, array in arrays.items():
+        np.copyto(array, merged[index])
+    return verify(decision.plan, originals, merged, unsplit_results, execution.ownership)

@@ -21,8 +21,10 @@ from lb_runtime.analysis.values import Address, NDRangeFacts, Value, builtin_nam
 from lb_runtime.analysis.written import Written
 from lb_runtime.analysis.written import written as stored
 from lb_runtime.launch import (
+    Argument,
     BufferArgument,
     ImageArgument,
+    Integers,
     Launch,
     LocalArgument,
     ScalarArgument,
@@ -123,14 +125,21 @@ def slice_accesses(kernel: KernelFacts, launch: Launch, piece: Slice) -> SliceAc
         bounds,
         sizes,
         contents={
-            index: argument.integers
+            index: known
             for index, argument in enumerate(launch.arguments)
-            if isinstance(argument, BufferArgument) and argument.integers
+            if (known := _known(argument))
         },
     )
     walker = _Walker()
     walker.walk(frame)
     return SliceAccesses(tuple(walker.accesses), tuple(walker.images), walker.reason)
+
+
+def _known(argument: Argument) -> Integers | ImageArgument | None:
+    """What is known of a memory object beside its size."""
+    if isinstance(argument, BufferArgument):
+        return argument.integers
+    return argument if isinstance(argument, ImageArgument) else None
 
 
 def _arguments(kernel: KernelFacts, launch: Launch, bounds: Bounds) -> list[Value]:

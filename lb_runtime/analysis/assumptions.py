@@ -63,7 +63,7 @@ FEW = 8
 """How often it runs where `MODERATE` is too much."""
 ACCESS_BUDGET = 2500
 """Trying ends once so many accesses were evaluated, or after `MAX_TRIES` launches."""
-MAX_TRIES = 7
+MAX_TRIES = 5
 ROW_ENTRIES = 4
 """The entries of each row that made-up row pointers tell of."""
 

@@ -24,11 +24,18 @@ from lb_runtime.analysis.values import (
     builtin_name,
     type_span,
 )
-from lb_runtime.launch import Integers
+from lb_runtime.launch import ImageArgument, Integers
 from predictor import ir
 
 MAX_CALL_DEPTH = 8
-NOTHING_KNOWN: Mapping[int, Integers] = {}
+_IMAGE_SIZES = {
+    "get_image_width": 0,
+    "get_image_height": 1,
+    "get_image_depth": 2,
+    "get_image_array_size": -1,
+}
+"""Which of an image's sizes a built-in answers."""
+NOTHING_KNOWN: Mapping[int, Integers | ImageArgument] = {}
 
 
 class Frame:
@@ -42,7 +49,7 @@ class Frame:
         bounds: Bounds,
         dimensions: NDRangeFacts,
         path: str = "",
-        contents: Mapping[int, Integers] = NOTHING_KNOWN,
+        contents: Mapping[int, Integers | ImageArgument] = NOTHING_KNOWN,
         caller: tuple[Frame, ir.Instruction, str] | None = None,
     ) -> None:
         self.module = module
@@ -275,7 +282,7 @@ class Frame:
         span: Span | None = None
         for address in self.pointer(place) if bits else ():
             known = self._contents.get(address.parameter) if address.base == "argument" else None
-            if known is None or known.bits != bits:
+            if not isinstance(known, Integers) or known.bits != bits:
                 return None
             here = Span(known.low, known.high)
             span = here if span is None else span.hull(here)
@@ -445,6 +452,8 @@ class Frame:
         bits = layout.integer_bits(instruction.type)
         if not bits:
             return None
+        if name.startswith("get_image_"):
+            return self._image_size(name, instruction.operands[0])
         if name.startswith("get_"):
             return self._identity(name, instruction)
         if not functions.FOLLOWED.match(name):
@@ -456,6 +465,16 @@ class Frame:
         if isinstance(result, Span):
             return self._opaque(instruction.name, instruction.type, result, _choice_kind(forms))
         return result
+
+    def _image_size(self, name: str, operand: ir.Operand) -> Value:
+        """`get_image_width` and its like: OpenCL 1.2, section 6.12.14.5."""
+        for address in self.pointer(operand):
+            image = self._contents.get(address.parameter) if address.base == "image" else None
+            if not isinstance(image, ImageArgument):
+                return None
+            number = _IMAGE_SIZES.get(name, len(image.shape))
+            return Form(image.shape[number]) if number < len(image.shape) else None
+        return None
 
     def _identity(self, name: str, instruction: ir.Instruction) -> Value:
         """Work-item built-ins, as the whole launch answers them."""

@@ -87,7 +87,9 @@ def test_all_commands_assume_the_same_launch(
     assert predicted["transfer_bytes_assumed"]
 
 
-def test_what_is_printed_can_be_typed_in(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_is_printed_can_be_typed_in(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     path = tmp_path / "k.cl"
     path.write_text(STRANGERS["a sparse product"])
     assumed = shown(capsys, "explain", str(path))

@@ -91,11 +91,11 @@ def test_made_up_buffers_that_would_be_too_large(
     assert "a smaller -g" in line
 
 
-def test_a_pipe_that_cannot_be_made_up(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_pipe_that_cannot_be_made_up(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "pipe.cl"
-    path.write_text("kernel void k(read_only pipe int p, global int *a) { a[get_global_id(0)] = 1; }")
+    path.write_text(
+        "kernel void k(read_only pipe int p, global int *a) { a[get_global_id(0)] = 1; }"
+    )
     line = refused(capsys, "run", str(path), "-g", "64", "--options", "-cl-std=CL2.0")
     assert "argument p" in line
 
