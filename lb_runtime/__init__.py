@@ -19,7 +19,7 @@ from lb_runtime.errors import (
     LoadBalancerError,
 )
 from lb_runtime.images import Image, Sampler
-from lb_runtime.launch import LocalArgument, NDRange
+from lb_runtime.launch import LocalArgument, NDRange, Svm
 
 if TYPE_CHECKING:
     from lb_runtime.runtime import Decision, Outcome, Prediction, Runtime
@@ -41,6 +41,7 @@ __all__ = [
     "Prediction",
     "Runtime",
     "Sampler",
+    "Svm",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from lb_runtime.launch import (
     LocalArgument,
     SamplerArgument,
     ScalarArgument,
+    Svm,
 )
 
-HostValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler | int | float
+
+HostValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler | Svm | int | float
 """An array for a buffer (updated in place), a number or numpy scalar by value, a local memory's size, an
-image (whose pixels are updated in place) or a sampler."""
+image (whose pixels are updated in place), a sampler or shared virtual memory."""
 BoundValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler
 """A host's value as its parameter's type."""
 
@@ -55,7 +58,9 @@ def bind(
             f"{wanted or 'none'}"
         )
     arguments: list[Argument] = []
-    values = [checked(parameter, value) for parameter, value in zip(parameters, given)]
+    fine = {i for i, value in enumerate(given) if isinstance(value, Svm) and value.is_fine_grain}
+    plain = [value.array if isinstance(value, Svm) else value for value in given]
+    values = [checked(parameter, value) for parameter, value in zip(parameters, plain)]
     buffers = buffer_arguments(
         {index: value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
     )
@@ -64,7 +69,7 @@ def bind(
         if isinstance(value, LocalArgument):
             arguments.append(value)
         elif isinstance(value, np.ndarray):
-            arguments.append(buffers[index])
+            arguments.append(replace(buffers[index], is_fine_grain=index in fine))
         elif isinstance(value, Image):
             arguments.append(images[index])
         elif isinstance(value, Sampler):

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lb_runtime.errors import ArgumentError, LaunchError
 
@@ -238,12 +239,14 @@ class BufferArgument:
     `memory` is the same number for two arguments that share bytes (one buffer given twice, or
     sub-buffers of one), and different otherwise; `start_bytes` is where in that memory the argument
     begins. `integers` is what is known of its content while the kernel runs, None for nothing.
+    `is_fine_grain` tells that host and devices may see each other's writes while the kernel runs.
     """
 
     size_bytes: int
     memory: int
     start_bytes: int = 0
     integers: Integers | None = None
+    is_fine_grain: bool = False
 
     def __post_init__(self) -> None:
         if self.size_bytes < 1:
@@ -255,6 +258,19 @@ class BufferArgument:
     def stop_bytes(self) -> int:
         """The byte of its memory after the argument's last one."""
         return self.start_bytes + self.size_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Svm:
+    """Shared virtual memory as an array (`pyopencl.csvm_empty`, `fsvm_empty`), for a buffer parameter.
+
+    Coarse-grained memory is a buffer like others, and must be mapped for the host while the launch is
+    given. Through fine-grained memory (`is_fine_grain`) work-groups, devices and host may talk while a
+    kernel runs, so that its launches are not split.
+    """
+
+    array: npt.NDArray[Any]
+    is_fine_grain: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ def judge(
     """
     if kernel.reasons:
         return Declined(kernel.reasons)
+    for parameter, argument in zip(kernel.parameters, launch.arguments):
+        if isinstance(argument, BufferArgument) and argument.is_fine_grain:
+            detail = f"argument {parameter.name} is fine-grained shared virtual memory"
+            return Declined((Reason("fine-grain", detail),))
     meetings = Meetings(launch)
     found: list[Splittable] = []
     reasons: list[Reason] = []

@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "device-enqueue": "the kernel enqueues kernels of its own, which only one device can do",
     "device-limit": "a device that cannot run the launch by itself takes no part in it",
     "device-text": "the source asks the compiler which device it is for, so parts could differ",
+    "fine-grain": "devices may talk through fine-grained memory while a kernel runs; use coarse-grained memory",
     "global-atomic": "atomics on global memory see one device only",
     "global-fence": "a fence on global memory orders work-groups, which two devices cannot see",
     "image": "images are split where they are only read, or written at pixels that each part has to itself",

@@ -23,6 +23,7 @@ from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import LoadBalancerError
 from lb_runtime.execute import execute
 from lb_runtime.execution import Execution
+from lb_runtime.judged import dependence
 from lb_runtime.kernel import Kernel, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
@@ -72,7 +73,7 @@ class Checker:
     def check(self, generated: Generated) -> Checked:
         """Run a kernel whole and split, and compare all bytes."""
         try:
-            kernel = look_at(generated.source, (), NAME, cache=False)
+            kernel = look_at(generated.source, generated.options, NAME, cache=False)
             launch, values = bound_launch(
                 kernel,
                 generated.values(),
@@ -89,7 +90,7 @@ class Checker:
 
     def run_whole(self, generated: Generated) -> None:
         """Run a kernel whole, on every device that it is for, as any host program would."""
-        kernel = look_at(generated.source, (), NAME, cache=False)
+        kernel = look_at(generated.source, generated.options, NAME, cache=False)
         launch, values = bound_launch(
             kernel,
             generated.values(),
@@ -115,6 +116,9 @@ class Checker:
         for index, original in originals.items():
             if not written[index] and original.tobytes() != expected[index].tobytes():
                 return Checked(f"argument {index} is written, but said not to be")
+        strict = judge(kernel.facts, launch, generated.shares, strict=True)
+        if isinstance(strict, Splittable) and strict != verdict:
+            return Checked(f"the strict verdict is another: {_told(strict)}, not {_told(verdict)}")
         if isinstance(verdict, Declined):
             codes = tuple(dict.fromkeys(reason.code for reason in verdict.reasons))
             return Checked("", codes=codes)
@@ -134,6 +138,8 @@ class Checker:
                 if not self.is_mixed or not found.ok or not found.device_dependent_bytes:
                     return Checked(f"split: {difference}; {found.text}; {_told(verdict)}")
                 disagrees = True
+                if dependence(kernel, [device.info for device in self._devices]) is None:
+                    return Checked(f"devices should agree, but: {found.text}; {difference}")
             if fault := self._oracle.faults(kernel, launch, values, verdict):
                 return Checked(f"slices: {fault}; {_told(verdict)}")
         merges = {a.merge.name for a in verdict.arguments if a.merge is not None}
@@ -147,7 +153,7 @@ class Checker:
 
     def _build(self, generated: Generated, adapted: Adapted) -> None:
         """Build what a split needs at once, on devices whose compilers do not wait for each other."""
-        wanted = [(self._devices[self._reference], generated.source, ())]
+        wanted = [(self._devices[self._reference], generated.source, generated.options)]
         wanted += [
             (self._devices[number], adapted.source, adapted.options)
             for number in sorted(set(generated.devices))

@@ -44,7 +44,7 @@ class Content:
     Kinds: "random" (integers in [0, limit), or floats in eighths, all of which a half holds),
     "permutation" (of 0 to count - 1), "starts" (count ascending numbers from 0 to limit), "scalar" (the
     number `limit`, or `limit` eighths for a float), "local" (count bytes of local memory), "same" (the
-    array of the parameter of index `limit`).
+    array of the parameter of index `limit`, from its element `count` on).
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Content:
         if self.kind == "local":
             return LocalArgument(self.count)
         if self.kind == "same":
-            return before[self.limit]
+            return before[self.limit][self.count :]  # type: ignore[index]
         if self.kind == "half":
             return (random.integers(-128, 128, self.count) / 8).astype(np.float16)
         dtype = SCALARS[self.type]
@@ -98,14 +98,16 @@ class Readable:
 class Draft:
     """A kernel while it is written.
 
-    `is_portable` asks for values on which all compilers agree: integers, and floats in which no
-    operation rounds. `variables` are declarations at the kernel's beginning, by name, `helpers` texts
-    before the kernel.
+    `is_mixed` tells that devices of different compilers will run it, and `is_exact` asks for values on
+    which these agree: integers, and floats in which no operation rounds. `options` are the build options. `variables` are declarations at the
+    kernel's beginning, by name, `helpers` texts before the kernel.
     """
 
     random: Random
     nd_range: NDRange
-    is_portable: bool
+    is_mixed: bool
+    is_exact: bool
+    options: tuple[str, ...] = ()
     parameters: list[Parameter] = field(default_factory=list)
     readables: list[Readable] = field(default_factory=list)
     helpers: dict[str, str] = field(default_factory=dict)

@@ -35,6 +35,14 @@ def coordinate(draft: Draft, dimension: int) -> str:
     plain = f"get_global_id({d}) - {offset}" if offset else f"get_global_id({d})"
     if draft.chance(40):
         return f"({plain})"
+    if nd_range.non_uniform:
+        return draft.choice(
+            (
+                f"(get_global_id({d}) - get_global_offset({d}))",
+                f"(get_group_id({d}) * get_enqueued_local_size({d}) + get_local_id({d}))",
+                f"(get_global_size({d}) - 1 - ({plain}))",
+            )
+        )
     draft.helpers["numbered"] = (
         "size_t __attribute__((noinline)) numbered(size_t id, size_t start) { return id - start; }"
     )
@@ -56,6 +64,8 @@ def size_text(draft: Draft, dimension: int) -> str:
     """How many work-items the range holds along a dimension, as a text."""
     size = draft.nd_range.global_size[dimension]
     if draft.chance(30):
+        if draft.nd_range.non_uniform:
+            return f"get_global_size({dimension})"
         return draft.choice(
             (
                 f"get_global_size({dimension})",
@@ -69,7 +79,9 @@ def numbering(draft: Draft, *, has_gaps: bool = False) -> Place:
     """A number for each work-item from its coordinates, by rows, columns or groups; gaps are pitches."""
     nd_range = draft.nd_range
     dimensions = list(range(nd_range.dimensions))
-    if draft.chance(15):
+    if draft.options and nd_range.dimensions < 3 and draft.chance(20):
+        return Place("get_global_linear_id()", nd_range.items)
+    if not nd_range.non_uniform and draft.chance(15):
         groups, local = nd_range.groups, nd_range.local_size
         group, item = "get_group_id(0)", "get_local_id(0)"
         for d in dimensions[1:]:
@@ -156,7 +168,7 @@ def index(draft: Draft, count: int, own: str = "i") -> str:
         lambda: f"(uint)(get_group_id(0) + get_local_id(0)) % (uint){m}",
         lambda: f"{data(draft, own)} % {count}u",
     ]
-    if not draft.is_portable:
+    if not draft.is_mixed:
         # Intel's compiler gets some indices wrong that are made from products which wrap around.
         ways.append(lambda: f"((uint){own} * 2654435761u) % (uint){m}")
     if count >= n:
@@ -225,6 +237,14 @@ BUILT_INS = (
 
 def built_in(draft: Draft) -> str:
     """A work-item built-in, of any dimension, as a uint."""
+    if draft.options and draft.chance(20):
+        return draft.choice(
+            (
+                "(uint)get_enqueued_local_size(0)",
+                "(uint)get_local_linear_id()",
+                "(uint)get_global_linear_id()",
+            )
+        )
     return f"(uint){draft.choice(BUILT_INS).format(d=draft.number(0, 2))}"
 
 
@@ -279,7 +299,7 @@ def integer(draft: Draft, depth: int, own: str = "i") -> Value:
 
 
 def floating(draft: Draft, kind: str, depth: int, own: str = "i") -> Value:
-    """A float value; a portable one is exact: sums and products of eighths below 256."""
+    """A float value; an exact one is of sums and products of eighths below 256."""
     if depth <= 0:
         found = number_read(draft, own) if draft.chance(70) else integer(draft, 0, own)
         if found.type == "double" and kind == "float":
@@ -289,7 +309,7 @@ def floating(draft: Draft, kind: str, depth: int, own: str = "i") -> Value:
         return Value(f"(({kind})({found.text} & 255u))", kind)
     nodes = ["({a} + {b})", "({a} - {b})", "({a} * {b})", "fmin({a}, {b})", "fmax({a}, {b})"]
     nodes += ["({c} ? {a} : {b})", "fabs({a})", "(({a} < {b}) ? {a} : ({t})1)", "floor({a})"]
-    if not draft.is_portable:
+    if not draft.is_exact:
         nodes += ["({a} / (1 + fabs({b})))", "sqrt(fabs({a}))", "mad({a}, {b}, ({t})0.1)"]
         nodes += [
             "fma({a}, ({t})0.3, {b})",
@@ -307,7 +327,7 @@ def floating(draft: Draft, kind: str, depth: int, own: str = "i") -> Value:
 def value(draft: Draft, element: str, own: str = "i") -> str:
     """A value to store, of the element's type."""
     if element in FLOATS:
-        depth = 1 if draft.is_portable else 2
+        depth = 1 if draft.is_exact else 2
         return f"({element})({floating(draft, element, draft.number(0, depth), own).text})"
     if draft.chance(12):
         inner = floating(draft, draft.choice(tuple(FLOATS)), 1, own)

@@ -40,6 +40,7 @@ class Generated:
     """
 
     source: str
+    options: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     global_size: tuple[int, ...]
     local_size: tuple[int, ...] | None
@@ -69,14 +70,26 @@ class Generated:
             f"shares {self.shares}, devices {self.devices} of {self.pair}, content seed {self.seed}"
         )
         contents = "\n".join(f"  {p.declaration}: {p.content}" for p in self.parameters)
-        return f"{self.source}\n{launch}\n{contents}"
+        return f"{self.source}\n{' '.join(self.options)} {launch}\n{contents}"
 
 
 def generate(random: Random) -> Generated:
     """A kernel that has no race, and a launch in which it leaves no buffer."""
     global_size, local_size, offset = _launch(random)
+    pair = random.choice((MIXED, MIXED, INTEL, MIXED, POCL, INTEL, MIXED, POCL))
+    options: tuple[str, ...] = ()
+    if pair == INTEL and random.randint(1, 100) <= 20:
+        # PoCL's CPU device stays at OpenCL C 1.2.
+        options = ("-cl-std=CL2.0",)
+        if local_size is not None and random.randint(1, 2) == 1:
+            global_size = tuple(max(2, size - random.randint(0, 2)) for size in global_size)
+    nd_range = NDRange.of(global_size, local_size, offset, allow_non_uniform=bool(options))
     draft = Draft(
-        random, NDRange.of(global_size, local_size, offset), is_portable=random.randint(1, 10) > 2
+        random,
+        nd_range,
+        is_mixed=pair == MIXED,
+        is_exact=random.randint(1, 5) < (5 if pair == MIXED else 3),
+        options=options,
     )
     statements = _statements(draft)
     body = "\n    ".join(statements)
@@ -89,13 +102,14 @@ def generate(random: Random) -> Generated:
     shares, devices = _cut(random)
     return Generated(
         source,
+        options,
         tuple(parameters),
         global_size,
         local_size,
         offset,
         shares,
         devices,
-        random.choice((MIXED, MIXED, MIXED, INTEL, POCL) if draft.is_portable else (INTEL, POCL)),
+        pair,
         tuple(draft.patterns),
         random.randint(0, 1000),
     )
@@ -142,9 +156,10 @@ def _statements(draft: Draft) -> list[str]:
     kind = draft.number(1, 100)
     together: list[str] = []
     alone: list[str] = []
-    if kind <= 18:
+    if kind <= 18 and not draft.nd_range.non_uniform:
         together.append(_chosen(draft, GROUP_PATTERNS))
-    elif kind <= 36:
+    elif kind <= 36 and (draft.is_exact or not draft.is_mixed):
+        # Sums of numbers that devices round differently would be neither device's.
         alone.append(_chosen(draft, SHARED_PATTERNS))
     if not (together or alone) or draft.chance(40):
         alone.append(_chosen(draft, PATTERNS))
@@ -206,6 +221,9 @@ def _text(draft: Draft, parameters: list[Parameter], lines: list[str]) -> str:
     """The program's text."""
     body = "\n    ".join(lines)
     helpers = list(draft.helpers.values())
+    if draft.options and draft.chance(50):
+        # Pointers to generic memory.
+        helpers = [text.replace("global ", "") for text in helpers]
     if "double" in body or any("double" in p.declaration for p in parameters):
         helpers.insert(0, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable")
     if draft.chance(15):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyopencl as cl
 import pytest
 
-from lb_runtime import KernelFileError, LaunchError, LocalArgument, Runtime
+from lb_runtime import KernelFileError, LaunchError, LocalArgument, Runtime, Svm
 from lb_runtime.contexts import OpenPair
 from lb_runtime.kernel import launch_range, look_at
 
@@ -147,7 +148,7 @@ def test_a_race_that_shows_in_the_merge_runs_whole(runtime: Runtime) -> None:
     source = """
     __kernel void f(__global const int *place, __global int *a) {
         int i = get_global_id(0);
-        a[place[i]] = i + 1;
+        a[place[i]] = i < 512 ? 0x01010101 : 0x02020202;
     }"""
     a = np.zeros(4, np.int32)
     outcome = runtime.run(source, "f", (1024,), (64,), np.zeros(1024, np.int32), a, cpu_share=0.5)
@@ -207,3 +208,20 @@ def test_a_changed_include_is_seen_by_the_same_runtime(runtime: Runtime, tmp_pat
         a = np.zeros(1024, np.int32)
         runtime.run(source, "f", (1024,), (64,), a, options=(f"-I{tmp_path}",), cpu_share=0.3)
         assert np.all(a == 7)
+
+
+def test_coarse_grained_memory_is_a_buffer_and_fine_grained_memory_is_not_split(
+    runtime: Runtime,
+) -> None:
+    source = "__kernel void f(__global int *a) { a[get_global_id(0)] += 1; }"
+    context = runtime.devices.devices[0].context
+    queue = runtime.devices.devices[0].queue
+    shared = cl.csvm_empty(context, 1024, np.int32)
+    with cl.SVM(shared).map_rw(queue) as array:
+        array[:] = 5
+        coarse = runtime.run(source, "f", (1024,), (64,), Svm(array, False), cpu_share=0.5)
+        assert coarse.decision.is_split
+        assert np.all(array == 6)
+        fine = runtime.run(source, "f", (1024,), (64,), Svm(array, True), cpu_share=0.5)
+        assert [reason.code for reason in fine.decision.reasons] == ["fine-grain"]
+        assert np.all(array == 7)
