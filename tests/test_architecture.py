@@ -89,6 +89,7 @@ ANALYSIS = [
     "judge",
     "origins",
     "usage",
+    "strides",
     "extents",
     "made_up",
     "assumptions",

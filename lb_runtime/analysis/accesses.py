@@ -18,8 +18,7 @@ from lb_runtime.analysis.frame import Frame
 from lb_runtime.analysis.loops import LOOP_LIMIT
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.values import Address, NDRangeFacts, Value, builtin_name, type_span
-from lb_runtime.analysis.written import Written
-from lb_runtime.analysis.written import written as stored
+from lb_runtime.analysis.written import Written, written
 from lb_runtime.launch import (
     Argument,
     BufferArgument,
@@ -39,13 +38,15 @@ _FILLS = ("llvm.memcpy.", "llvm.memmove.", "llvm.memset.")
 class Site(NamedTuple):
     """Where in the kernel an access stands: the function's call, the block, and the pointer it goes by.
 
-    `scaled` is an operand that counts elements of so many bytes from the pointer, as `vload` has.
+    `scaled` is an operand that counts elements of so many bytes from the pointer, as `vload` has;
+    `stored` is the value of a plain store.
     """
 
     frame: Frame
     block: str
     pointer: ir.Operand
     scaled: tuple[ir.Operand, int] | None
+    stored: ir.Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,7 @@ class Access:
     `span` are the bytes `[low, high]`, both included, that it may touch (before clipping to the
     buffer); `form` is the address of the first byte, and `bounds` what is known of its symbols there;
     both count from the argument's first byte. `is_exact` tells that the span follows from ids and
-    counted loops alone. `written` is what is known of a stored value; nothing for loads. `is_certain`
-    tells that all work-items of the slice make the access, or all whose global ids the guards let
+    counted loops alone. `is_certain` tells that all work-items of the slice make the access, or all whose global ids the guards let
     through, whatever the data. `atomic` is what an atomic with an unused result does; it counts as a
     write.
     """
@@ -67,12 +67,17 @@ class Access:
     form: Form
     size_bytes: int
     is_exact: bool
-    written: Written
     line: int
     is_certain: bool
     bounds: Bounds = field(repr=False, compare=False)
     site: Site = field(repr=False, compare=False)
     atomic: Atomic | None = None
+
+    @property
+    def written(self) -> Written:
+        """What is known of a stored value."""
+        value = self.site.stored
+        return Written() if value is None else written(self.site.frame, value, self.form)
 
 
 class ImageAccess(NamedTuple):
@@ -201,18 +206,15 @@ class _Walker:
             type_text = value.type if is_write else instruction.type
             size = _size(frame, type_text)
             site = Site(frame, block, operand, None)
-            written = None
             if is_write:
-                addresses = frame.pointer(operand)
-                form = addresses[0].offset if len(addresses) == 1 else None
-                written = stored(frame, value, form)
-            self._add(site, bounds, instruction, Form(0), size, is_write, written)
+                site = site._replace(stored=value)
+            self._add(site, bounds, instruction, Form(0), size, is_write)
         elif is_atomic(instruction):
             atomic = combinable(instruction)
             if atomic is not None:
                 site = Site(frame, block, instruction.operands[0], None)
                 width = atomic.width_bytes
-                self._add(site, bounds, instruction, Form(0), width, True, None, atomic)
+                self._add(site, bounds, instruction, Form(0), width, True, atomic)
         elif instruction.opcode == "call":
             self._call(frame, block, bounds, instruction)
 
@@ -239,11 +241,9 @@ class _Walker:
             form = frame.form(length)
             high = bounds.interval(form).high if form is not None else None
             site = Site(frame, block, target, None)
-            self._add(site, bounds, instruction, Form(0), high, True, None)
+            self._add(site, bounds, instruction, Form(0), high, True)
             if not instruction.detail.startswith("llvm.memset."):
-                self._add(
-                    site._replace(pointer=second), bounds, instruction, Form(0), high, False, None
-                )
+                self._add(site._replace(pointer=second), bounds, instruction, Form(0), high, False)
 
     def _image_access(
         self, frame: Frame, bounds: Bounds, call: ir.Instruction, is_write: bool
@@ -287,7 +287,7 @@ class _Walker:
             size = stride * element
             shift = form.times(stride * element) if form is not None else None
             site = site._replace(scaled=(offset, stride * element))
-        self._add(site, bounds, instruction, shift, size, is_write, None)
+        self._add(site, bounds, instruction, shift, size, is_write)
 
     def _add(
         self,
@@ -297,7 +297,6 @@ class _Walker:
         shift: Form | None,
         size_bytes: int | None,
         is_write: bool,
-        written: Written | None,
         atomic: Atomic | None = None,
     ) -> None:
         if layout.address_space(site.pointer.type) in (0, 3):
@@ -316,7 +315,6 @@ class _Walker:
                         form,
                         size_bytes,
                         is_write,
-                        written or Written(),
                         instruction.line,
                         self._every_time and len(addresses) == 1,
                         atomic,
@@ -336,7 +334,6 @@ def _access(
     form: Form | None,
     size_bytes: int | None,
     is_write: bool,
-    written: Written,
     line: int,
     is_certain: bool,
     atomic: Atomic | None,
@@ -353,7 +350,6 @@ def _access(
             nowhere,
             1,
             False,
-            written,
             line,
             False,
             bounds,
@@ -371,7 +367,6 @@ def _access(
         form,
         size_bytes,
         is_exact,
-        written,
         line,
         is_certain and is_exact,
         bounds,

@@ -33,6 +33,7 @@ from lb_runtime.analysis.made_up import (
     scalar_bytes,
 )
 from lb_runtime.analysis.origins import Origins
+from lb_runtime.analysis.strides import MAX_GROUP_ITEMS
 from lb_runtime.analysis.usage import IndexUse, Role, Usage, Use, usage
 from lb_runtime.analysis.verdict import Declined, Merge
 from lb_runtime.analysis.values import builtin_name
@@ -190,9 +191,13 @@ class _Try:
 
     @property
     def is_misfit(self) -> bool:
-        """Whether strides ask for another local size."""
-        local = self.guess.nd_range.local_size
-        return any(local[d] != size for d, size in self.reached.group_sizes.items())
+        """Whether strides ask for another local size, or for a single group along a dimension."""
+        nd_range, fitting = self.guess.nd_range, self.reached.strides.groups
+        if any(nd_range.groups[dimension] > 1 for dimension in self.reached.strides.lone):
+            return True
+        return bool(fitting) and not any(
+            all(nd_range.local_size[d] == size for d, size in each.items()) for each in fitting
+        )
 
     @property
     def score(self) -> tuple[bool, ...]:
@@ -231,6 +236,7 @@ class _Search:
         self._usage = usage(kernel)
         self._origins = Origins(kernel.module, kernel.function)
         self._tried: dict[_Guess, _Try] = {}
+        self._larger_offsets_help = True
 
     def best(self) -> AssumedLaunch:
         """The first guess that speaks for itself, else the best of those that were tried."""
@@ -253,23 +259,19 @@ class _Search:
         if self._given is not None:
             yield from self._mended(_Guess(self._given))
             found = list(self._tried.values())[-1]
-            fitting = self._fitting_group(found) if self._is_local_free else None
-            if fitting is not None and not any(
-                total % size for total, size in zip(self._given.global_size, fitting)
-            ):
-                local = NDRange.of(self._given.global_size, fitting, self._given.offset)
-                yield replace(found.guess, nd_range=local)
+            for local in self._fitting_groups(found) if self._is_local_free else ():
+                if not any(total % size for total, size in zip(self._given.global_size, local)):
+                    nd_range = NDRange.of(self._given.global_size, local, self._given.offset)
+                    yield replace(found.guess, nd_range=nd_range)
             return
-        for number, nd_range in enumerate(self._ranges()):
+        for nd_range in self._ranges():
             yield from self._mended(_Guess(nd_range))
             if list(self._tried.values())[-1].is_beyond and nd_range.dimensions == 1:
                 yield from self._mended(_Guess(self._range((self._smallest(),), None)))
             last = list(self._tried.values())[-1]
             for smaller in self._fitting(last):
                 yield from self._mended(smaller)
-            # A smaller range may cure an index that is too large for its type, but no other open reach.
-            good = [each for each in self._tried.values() if each.may_run and each.is_splittable]
-            if any(each.is_sound or number for each in good):
+            if any(each.is_sound and each.is_splittable for each in self._tried.values()):
                 return
 
     def _mended(self, guess: _Guess) -> Iterator[_Guess]:
@@ -281,10 +283,13 @@ class _Search:
             guess = replace(guess, limit=self._smallest())
             yield guess
             found = self._tried[guess]
-        if found.is_negative and Role.OFFSET in roles and guess.offsets == "zero":
-            guess = replace(guess, offsets="last")
-            yield guess
-            found = self._tried[guess]
+        may_help = found.is_negative and Role.OFFSET in roles and self._larger_offsets_help
+        if may_help and guess.offsets == "zero":
+            larger = replace(guess, offsets="last")
+            yield larger
+            self._larger_offsets_help = not self._tried[larger].is_negative
+            if self._larger_offsets_help:
+                guess, found = larger, self._tried[larger]
         counts = Role.COUNT in roles or (Role.PITCH in roles and guess.nd_range.dimensions == 1)
         if (not found.fits or found.reached.steps > STEP_CAP) and counts:
             guess = replace(guess, moderate=FEW)
@@ -341,28 +346,31 @@ class _Search:
         return NDRange.of(shape, _divisors(shape, most), self._offset)
 
     @staticmethod
-    def _fitting_group(found: _Try) -> tuple[int, ...] | None:
-        """The local size that a try's strides fit to, None where it has it or no device would."""
+    def _fitting_groups(found: _Try) -> list[tuple[int, ...]]:
+        """The local sizes that a try's strides fit to, without its own and those that no device takes."""
         own = found.guess.nd_range.local_size
-        fitting = tuple(found.reached.group_sizes.get(d, size) for d, size in enumerate(own))
-        return fitting if fitting != own and prod(fitting) <= _MAX_GROUP_ITEMS else None
+        fitting = [
+            tuple(each.get(dimension, size) for dimension, size in enumerate(own))
+            for each in found.reached.strides.groups
+        ]
+        return [each for each in fitting if each != own and prod(each) <= MAX_GROUP_ITEMS]
 
     @staticmethod
     def _fits_smaller(found: _Try) -> bool:
         """Whether strides show that the kernel is for far fewer work-items than those of a try."""
         sizes = found.guess.nd_range.global_size
-        return any(2 * size <= sizes[d] for d, size in found.reached.global_sizes.items())
+        return any(2 * size <= sizes[d] for d, size in found.reached.strides.globals.items())
 
     def _fitting(self, found: _Try) -> Iterator[_Guess]:
         """Guesses of the sizes that the strides of a try's accesses fit to."""
-        nd_range, reached = found.guess.nd_range, found.reached
-        local = self._fitting_group(found)
-        if local is not None:
+        nd_range, told = found.guess.nd_range, found.reached.strides
+        for local in self._fitting_groups(found):
             shape = tuple(min(size, 16 * hint) for size, hint in zip(nd_range.global_size, local))
-            yield replace(found.guess, nd_range=self._range(shape, local))
-        hints = reached.global_sizes
-        smaller = {d: size for d, size in hints.items() if size < nd_range.global_size[d]}
-        moderate = min(found.guess.moderate, reached.loop_size or found.guess.moderate)
+            yield replace(found.guess, nd_range=self._alone(self._range(shape, local), told.lone))
+        if told.lone and not told.groups:
+            yield replace(found.guess, nd_range=self._alone(nd_range, told.lone))
+        smaller = {d: size for d, size in told.globals.items() if size < nd_range.global_size[d]}
+        moderate = min(found.guess.moderate, told.loop or found.guess.moderate)
         if smaller:
             least = min(smaller.values())
             # One less than an odd size: its arrays have a row more than there are points.
@@ -373,6 +381,17 @@ class _Search:
         moderate = max(min(FEW, found.guess.moderate), moderate // 2 * 2)
         if smaller or moderate < found.guess.moderate:
             yield replace(found.guess, nd_range=nd_range, moderate=moderate)
+
+    @staticmethod
+    def _alone(nd_range: NDRange, lone: frozenset[int]) -> NDRange:
+        """The range with one work-group along some dimensions."""
+        shape = tuple(
+            local if dimension in lone else total
+            for dimension, (total, local) in enumerate(
+                zip(nd_range.global_size, nd_range.local_size)
+            )
+        )
+        return NDRange.of(shape, nd_range.local_size, nd_range.offset)
 
     # One guess
 
@@ -490,6 +509,8 @@ class _Search:
         mine = ends[use.dimension] if use.dimension < len(ends) else ends[0]
         if use.role is Role.GUARD:
             return min(mine, guess.limit) if guess.limit else mine
+        if use.role is Role.GROUP:
+            return nd_range.local_size[min(use.dimension, len(ends) - 1)]
         if use.role is Role.WIDTH:
             return 1 << ((nd_range.items.bit_length()) // 2) if len(ends) == 1 else mine
         if use.role is Role.PITCH:
@@ -565,8 +586,7 @@ class _Search:
     ) -> int:
         """How many elements a buffer is given: those that are reached, where that is known.
 
-        Else as many as there are work-items, twice those that any made-up index tells of, or as many
-        bytes as another buffer, whatever is most.
+        Else as many as there are work-items, or twice those that any made-up index tells of.
         """
         element = element_of(self._kernel.parameters[index], self._usage.elements.get(index))
         value = self._known.get(self._kernel.parameters[index].name)
@@ -577,11 +597,9 @@ class _Search:
             return 1
         if _is_known(reach):
             return max(1, -(-(reach.high + 1) // element.size_bytes))
-        others = [r.high + 1 for r in reached.buffers.values() if _is_known(r)]
         told = max((known.high for at, known in contents.items() if at != index), default=0)
         count = max(guess.nd_range.items, 2 * (told + ROW_ENTRIES))
-        wanted = max([count * element.size_bytes, *others])
-        return max(1, min(wanted, MEMORY_CAP_BYTES // 16) // element.size_bytes)
+        return max(1, min(count, MEMORY_CAP_BYTES // 16 // element.size_bytes))
 
     def _contents(
         self, guess: _Guess, reached: Extents, before: Mapping[int, Integers]
@@ -599,8 +617,27 @@ class _Search:
                 continue
             elements = self._elements(guess, index, reached, before)
             element = element_of(parameter, self._usage.elements.get(index))
-            found[index] = _span(bits, uses, elements * element.lanes, guess.nd_range.items)
+            known = _span(bits, uses, elements * element.lanes, guess.nd_range.items)
+            limit = reached.index_limits.get(index)
+            if limit is not None and not uses & {IndexUse.START, IndexUse.END}:
+                known = known._replace(high=min(known.high, limit - 1))
+            elif IndexUse.WRITTEN in uses and (start := self._read_by_id(reached)):
+                # What is written where data says must not be what other work-items read by id.
+                last = min(start + known.high, (1 << (bits - 1)) - 1)
+                known = known._replace(low=max(0, last - known.high), high=last)
+            found[index] = known
         return found
+
+    def _read_by_id(self, reached: Extents) -> int:
+        """The elements that are read by id of buffers that are written where data says; 0 for none."""
+        return max(
+            (
+                -(-(last + 1) // element_of(parameter, self._usage.elements.get(index)).size_bytes)
+                for index, parameter in enumerate(self._kernel.parameters)
+                if (last := reached.read_where_scattered.get(index)) is not None
+            ),
+            default=0,
+        )
 
     def _buffer(
         self,
@@ -632,8 +669,9 @@ class _Search:
             start = 0 if IndexUse.START in uses else min(ROW_ENTRIES, known.high)
             step = (known.high - start) // max(1, elements * element.lanes - 1)
             return ArrayMade(element, elements, "arange", (start, min(ROW_ENTRIES, step)))
-        if IndexUse.WRITTEN in uses and known.high == elements * element.lanes - 1:
-            return ArrayMade(element, elements, "perm")
+        if IndexUse.WRITTEN in uses and known.high - known.low == elements * element.lanes - 1:
+            start = (known.low,) if known.low else ()
+            return ArrayMade(element, elements, "perm", start)
         return ArrayMade(element, elements, "rand", (known.low, known.high + 1))
 
     def _local(self, guess: _Guess, index: int, reached: Extents) -> LocalMade:
@@ -660,8 +698,6 @@ class _Search:
 
 _SCALED_BYTES = 64 << 20
 """Longer rows are tried only where buffers stay below this."""
-_MAX_GROUP_ITEMS = 4096
-"""Groups that strides ask for may be as large as this; some devices take no more than 256."""
 
 
 def _is_known(reach: Reach) -> bool:

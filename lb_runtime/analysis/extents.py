@@ -1,18 +1,15 @@
 """How far a launch reaches: into each buffer, into local memory, and how many steps its loops take.
 
-Evaluated for the whole range at once. What the accesses say of strides is kept too: a kernel with sizes
-written into it is recognised by them.
+Evaluated for the whole range at once, together with what the accesses' strides tell.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 
-from lb_runtime.analysis import layout
+from lb_runtime.analysis import layout, strides
 from lb_runtime.analysis.accesses import Access, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Form, Span
@@ -20,6 +17,7 @@ from lb_runtime.analysis.frame import Frame
 from lb_runtime.analysis.origins import Memory, Origins
 from lb_runtime.analysis.values import WORK_GROUP_POINTER
 from lb_runtime.launch import Launch, LocalArgument, Slice
+from predictor import ir
 
 UNKNOWN_TRIPS = 16
 """The iterations that a loop is taken to have which data ends, or of which nothing is known."""
@@ -38,23 +36,38 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class Strides:
+    """Sizes that a kernel's strides fit to, by dimension; see `strides`.
+
+    `groups` are local sizes, the likeliest first; `globals` global sizes; `loop` the iterations of loops
+    (0 for none); `lone` the dimensions that are for one work-group.
+    """
+
+    groups: tuple[strides.Sizes, ...]
+    globals: strides.Sizes
+    loop: int
+    lone: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Extents:
     """What one launch reaches.
 
     `buffers` and `local_bytes` are by parameter; a local argument of which nothing is known is left
     out. `leaves_local` tells that an access shown to be in local memory of a fixed size may leave it.
-    `steps` estimates the innermost loop iterations of all work-items together. `group_sizes` and
-    `global_sizes` are sizes, by dimension, that strides of accesses fit to, and `loop_size` the
-    iterations that they fit to (0 for none). `accesses` counts them.
+    `steps` estimates the innermost loop iterations of all work-items together. `strides` tells what
+    sizes the kernel was written for. `index_limits` bounds what a buffer holds whose integers are added
+    to ids where something is written. `read_where_scattered` is the last byte that is read by id
+    of each buffer that is written where data says. `accesses` counts them.
     """
 
     buffers: dict[int, Reach]
     local_bytes: dict[int, int]
     leaves_local: bool
     steps: int
-    group_sizes: dict[int, int]
-    global_sizes: dict[int, int]
-    loop_size: int
+    strides: Strides
+    index_limits: dict[int, int]
+    read_where_scattered: dict[int, int]
     accesses: int
 
 
@@ -68,30 +81,55 @@ def extents(
     whole = Slice(0, 0, launch.nd_range.groups[0])
     found = slice_accesses(kernel, launch, whole).accesses
     frame = next((a.site.frame for a in found if not a.site.frame.path), None)
-    local = _local_spans(frame, origins) if frame is not None else {}
+    local, lost = _local_spans(frame, origins) if frame is not None else ({}, frozenset())
     sizes = _variable_bytes(kernel)
     inside = [(form, sizes.get(memory)) for memory, (_, all_) in local.items() for form in all_]
-    global_sizes, loop_size = _global_sizes(found)
+    global_sizes, loop_size = strides.global_sizes(found)
     return Extents(
         _hulls(found),
         {
             int(memory[1]): span.high + 1
             for memory, (span, _) in local.items()
-            if memory[0] == "local argument" and isinstance(memory[1], int)
+            if memory[0] == "local argument" and memory not in lost
         },
         any(
-            memory in sizes and not (span.low >= 0 and span.high < sizes[memory])
+            memory in sizes and not (0 <= span.low and span.high < sizes[memory])
             for memory, (span, _) in local.items()
         )
         or _leaves_arguments(launch, local),
         launch.nd_range.items * (_trips(frame, data_loops) if frame is not None else 1),
-        _group_sizes([(a.form, None) for a in found if not a.is_write])
-        | _group_sizes(inside)
-        | _group_sizes([(a.form, None) for a in found if a.is_write]),
-        global_sizes,
-        loop_size,
+        Strides(
+            tuple(strides.group_sizes(found, inside)),
+            global_sizes,
+            loop_size,
+            strides.lone_dimensions(found),
+        ),
+        _index_limits(found, origins),
+        _read_where_scattered(found),
         len(found),
     )
+
+
+def _index_limits(accesses: Iterable[Access], origins: Origins) -> dict[int, int]:
+    limits: dict[int, int] = {}
+    for access in accesses:
+        found = strides.index_limit(access)
+        if found is None or access.site.frame.path:
+            continue
+        name, limit = found
+        for origin in origins.of(origins.kernel, ir.Operand("local", "", name)):
+            if origin.kind == "load":
+                limits[origin.number] = min(limits.get(origin.number, limit), limit)
+    return limits
+
+
+def _read_where_scattered(accesses: Iterable[Access]) -> dict[int, int]:
+    scattered = {a.argument for a in accesses if a.is_write and not a.is_exact}
+    reads: dict[int, int] = {}
+    for access in accesses:
+        if access.argument in scattered and access.is_exact and not access.is_write:
+            reads[access.argument] = max(reads.get(access.argument, 0), access.span.high)
+    return reads
 
 
 def _hulls(accesses: Iterable[Access]) -> dict[int, Reach]:
@@ -110,10 +148,10 @@ def _hulls(accesses: Iterable[Access]) -> dict[int, Reach]:
 _Local = dict[Memory, tuple[Span, list[Form]]]
 
 
-def _local_spans(frame: Frame, origins: Origins) -> _Local:
+def _local_spans(frame: Frame, origins: Origins) -> tuple[_Local, frozenset[Memory]]:
     """The bytes of each local memory that the kernel's own accesses may touch, and their forms.
 
-    Memory that some access touches at places that are not known is left out.
+    The second value is the memory that some access touches at places that are not known.
     """
     found: _Local = {}
     lost: set[Memory] = set()
@@ -149,7 +187,7 @@ def _local_spans(frame: Frame, origins: Origins) -> _Local:
             known, forms = found.setdefault(memory, (mine, []))
             forms.append(form)
             found[memory] = known.hull(mine), forms
-    return {memory: each for memory, each in found.items() if memory not in lost}
+    return found, frozenset(lost)
 
 
 def _size(type_text: str, frame: Frame) -> int:
@@ -206,58 +244,3 @@ def _trips(frame: Frame, data_loops: frozenset[tuple[str, str]]) -> int:
             counts.append(max(1, last) if is_known else UNKNOWN_TRIPS)
         most = max(most, prod(counts))
     return most
-
-
-# Strides
-
-
-def _group_sizes(forms: Sequence[tuple[Form, int | None]]) -> dict[int, int]:
-    """Local sizes that accesses by group id and local id fit to.
-
-    In `16 * group + local` a group has 16 work-items; in `16 * local(1) + local(0)` a row of a group
-    has. The second entry of a form is the size in bytes of the memory that it points into, if known.
-    """
-    votes: dict[int, Counter[int]] = {}
-    for form, size_bytes in dict.fromkeys(forms):
-        terms = {s: abs(c) for s, c in form.terms if s.kind in ("local", "group")}
-        if any(s.kind == "global" for s, _ in form.terms):
-            continue
-        rows = sum(symbol.kind == "local" for symbol in terms) > 1
-        steps = sorted({*terms.values(), *([size_bytes] if size_bytes and rows else ())})
-        for symbol, coefficient in terms.items():
-            above = next((step for step in steps if step > coefficient), None)
-            if symbol.kind == "local" and above and not above % coefficient:
-                votes.setdefault(int(symbol.where[0]), Counter())[above // coefficient] += 1
-    return {d: min(each.most_common(), key=lambda v: (-v[1], v[0]))[0] for d, each in votes.items()}
-
-
-def _global_sizes(accesses: Iterable[Access]) -> tuple[dict[int, int], int]:
-    """Global sizes that writes by global id fit to, and how often loops may run that count places.
-
-    In `13 * global(1) + global(0)` a row has 13 work-items; where places `global(0)`, `global(0) + 8`
-    and `global(0) + 16` are written, a launch has 8. A choice among ids counts for dimension 0.
-    """
-    written: dict[tuple[int, Form], set[int]] = {}
-    for access in accesses:
-        if access.is_write:
-            key = access.argument, access.form.plus(-access.form.constant)
-            written.setdefault(key, set()).add(access.form.constant)
-    sizes: dict[int, int] = {}
-    loop_size = 0
-    for (_, form), constants in written.items():
-        gaps = {b - a for a, b in pairwise(sorted(constants))}
-        steps = sorted(gaps | {abs(c) for s, c in form.terms if s.kind in _COUNTED})
-        for symbol, coefficient in form.terms:
-            above = next((step for step in steps if step > abs(coefficient)), 0)
-            if symbol.kind not in _COUNTED or not above or above % coefficient:
-                continue
-            size = above // abs(coefficient)
-            if symbol.kind == "loop":
-                loop_size = min(loop_size or size, size)
-            else:
-                dimension = int(symbol.where[0]) if symbol.kind == "global" else 0
-                sizes[dimension] = min(sizes.get(dimension, size), size)
-    return sizes, loop_size
-
-
-_COUNTED = ("global", "loop", "choice")

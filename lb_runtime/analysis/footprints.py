@@ -88,6 +88,9 @@ def _id_ways(dimension: int, ids: dict[str, int], bounds: Bounds) -> Iterator[tu
     size, offset = bounds.grid.local_size[dimension], bounds.grid.offset[dimension]
     of_global, of_local, of_group = (ids.get(kind, 0) for kind in ("global", "local", "group"))
     spans = {kind: bounds.span(Symbol(kind, (dimension,))) for kind in ("global", "local", "group")}
+    if set(ids) == {"global"}:
+        yield 0, [(of_global, spans["global"])]
+        return
     if of_group == size * of_local:
         # What is left follows from the global id alone.
         yield -of_local * offset, [(of_global + of_local, spans["global"])]

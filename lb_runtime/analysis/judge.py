@@ -190,7 +190,7 @@ def _touches(accesses: Sequence[Access], launch: Launch) -> Iterable[_Touch]:
             continue
         key = (
             access.argument, access.is_write, access.form, access.span, access.size_bytes,
-            access.written, access.is_certain, access.atomic, access.site.block,
+            access.site.stored, access.is_certain, access.atomic, access.site.frame.path, access.site.block,
         )  # fmt: skip
         if key in seen:
             continue

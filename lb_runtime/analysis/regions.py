@@ -95,6 +95,8 @@ class Region:
     def of(cls, rows: Iterable[Rows]) -> Region:
         """All bytes of the rows; where they do not fit together well, some between them too."""
         found = list(rows)
+        if len(found) == 1:
+            return cls((_plain(found[0]),))
         union = _union(found)
         if union is None:
             return cls.range(min(r.start for r in found), max(r.stop for r in found))
@@ -135,7 +137,11 @@ class Region:
 
     def holds(self, other: Region) -> bool:
         """Whether all bytes of another region are in this one."""
-        return not other.rows or (
+        if self.rows == other.rows or not other.rows:
+            return True
+        if other.size_bytes > self.size_bytes:
+            return False
+        return (
             sum(_shared(mine, theirs) for mine in self.rows for theirs in other.rows)
             == other.size_bytes
         )

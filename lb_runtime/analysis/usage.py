@@ -27,25 +27,27 @@ class Role(IntEnum):
 
     SHIFT = 0
     """By how many bits something is shifted."""
-    LANES = 1
+    GROUP = 1
+    """Up to which local id work-items work: local ids are compared with it."""
+    LANES = 2
     """How many work-items of a group work together: local ids are divided by it."""
-    MARGIN = 2
+    MARGIN = 3
     """What is left out at an edge: it is subtracted before an id is multiplied."""
-    GUARD = 3
+    GUARD = 4
     """Up to which id work-items work: ids are compared with it."""
-    WIDTH = 4
+    WIDTH = 5
     """How wide the rows are that an id counts through: ids are divided by it."""
-    PITCH = 5
+    PITCH = 6
     """How far apart the rows are that an id counts: ids are multiplied by it."""
-    COUNT = 6
+    COUNT = 7
     """How often a loop runs."""
-    STRIDE = 7
+    STRIDE = 8
     """How far apart what a loop counts through is: counters are multiplied by it."""
-    LIMIT = 8
+    LIMIT = 9
     """What data, or a product with an id, is compared with."""
-    OFFSET = 9
+    OFFSET = 10
     """Where in a buffer the work begins: it is added to an index."""
-    VALUE = 10
+    VALUE = 11
     """Anything else, such as what is stored."""
 
 
@@ -63,7 +65,7 @@ class IndexUse(IntEnum):
     """Elements of another buffer that are read."""
     WRITTEN = 1
     """Elements of another buffer that are written."""
-    COUNT = 2
+    COUNT = 7
     """How often a loop runs."""
     END = 3
     """Where a loop ends that begins at what another buffer holds."""
@@ -271,7 +273,7 @@ class _Reader:
         if kinds & {"global", "group"}:
             self._use(number, Role.WIDTH if "quotient" in kinds else Role.LIMIT)
         elif "local" in kinds:
-            self._use(number, Role.COUNT)
+            self._use(number, Role.GROUP, min(o.number for o in everything if o.kind == "local"))
         elif "load" in kinds:
             self._use(number, Role.LIMIT)
 
@@ -351,8 +353,11 @@ class _Reader:
         ids = self._ids(function, other)
         loops = any(o.kind == "loop" for o in self._origins.of(function, other))
         less = self._subtracted(function, factor)
+        is_quotient = any(o.kind == "quotient" for o in self._origins.of(function, other))
         for number in numbers:
-            if ids and number in less:
+            if ids and is_quotient:
+                self._use(number, Role.WIDTH)
+            elif ids and number in less:
                 self._use(number, Role.MARGIN)
             elif ids:
                 self._use(number, Role.PITCH, min(o.number for o in ids))

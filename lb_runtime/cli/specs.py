@@ -6,7 +6,7 @@
     zeros:TYPE:N   ones:TYPE:N
     full:TYPE:N:VALUE
     arange:TYPE:N[:START[:STEP]]   START (0), START + STEP (1), ... through memory
-    perm:TYPE:N                    0, 1, ... N - 1 in a random order, for places that are written
+    perm:TYPE:N[:START]            START (0), START + 1, ... in a random order: N different places
     local:TYPE:N                   a __local argument: its size, no values
     FILE.npy                       a numpy array, relative to the given folder
 
@@ -60,7 +60,7 @@ _PARAMETER_COUNTS: dict[Fill, tuple[int, ...]] = {
     "ones": (0,),
     "full": (1,),
     "arange": (0, 1, 2),
-    "perm": (0,),
+    "perm": (0, 1),
 }
 _FORMS: dict[str, str] = {
     "rand": "rand:TYPE:N or rand:TYPE:N:LO:HI, such as rand:float32:1M:-1:1",
@@ -69,7 +69,7 @@ _FORMS: dict[str, str] = {
     "full": "full:TYPE:N:VALUE, such as full:float32:1M:2.5",
     "arange": "arange:TYPE:N, arange:TYPE:N:START or arange:TYPE:N:START:STEP, such as "
     "arange:int32:1M",
-    "perm": "perm:TYPE:N, such as perm:int32:1M",
+    "perm": "perm:TYPE:N or perm:TYPE:N:START, such as perm:int32:1M",
     "local": "local:TYPE:N, such as local:float32:256",
 }
 _COUNT = re.compile(r"(\d{1,19})(?:([KMG])|<<(\d{1,2}))?", re.ASCII)
@@ -142,7 +142,7 @@ class ArraySpec:
             return self._progression(prod(shape)).reshape(shape)
         if self.fill == "perm":
             order = np.random.default_rng([seed, position]).permutation(prod(shape))
-            return order.astype(self.element.scalar).reshape(shape)
+            return (order + self._start_and_step()[0]).astype(self.element.scalar).reshape(shape)
         constants: dict[str, Number] = {"zeros": 0, "ones": 1}
         value = self.parameters[0] if self.fill == "full" else constants[self.fill]
         return np.full(shape, value, dtype=self.element.scalar)
@@ -166,7 +166,8 @@ class ArraySpec:
             # A float generator scales by the width of the interval.
             return (low, high, high - low) if self.element.scalar.kind == "f" else (low, high - 1)
         if self.fill == "perm":
-            return 0, prod(self.shape) * self.element.width - 1
+            start = self._start_and_step()[0]
+            return start, start + prod(self.shape) * self.element.width - 1
         if self.fill == "arange":
             start, step = self._start_and_step()
             return start, start + step * (prod(self.shape) * self.element.width - 1)

@@ -118,7 +118,12 @@ class Checker:
                 return Checked(f"argument {index} is written, but said not to be")
         strict = judge(kernel.facts, launch, generated.shares, strict=True)
         if isinstance(strict, Splittable) and strict != verdict:
-            return Checked(f"the strict verdict is another: {_told(strict)}, not {_told(verdict)}")
+            if isinstance(verdict, Declined):
+                return Checked(f"declined, but split where proof is asked for: {_told(strict)}")
+            if len(strict.slices) > 1 and (
+                fault := self._oracle.faults(kernel, launch, values, strict)
+            ):
+                return Checked(f"slices of the strict verdict: {fault}; {_told(strict)}")
         if isinstance(verdict, Declined):
             codes = tuple(dict.fromkeys(reason.code for reason in verdict.reasons))
             return Checked("", codes=codes)

@@ -99,8 +99,9 @@ class Draft:
     """A kernel while it is written.
 
     `is_mixed` tells that devices of different compilers will run it, and `is_exact` asks for values on
-    which these agree: integers, and floats in which no operation rounds. `options` are the build options. `variables` are declarations at the
-    kernel's beginning, by name, `helpers` texts before the kernel.
+    which these agree: integers, and floats in which no operation rounds. `options` are the build
+    options. `variables` are declarations at the kernel's beginning, by name, `helpers` texts before the
+    kernel, `patterns` the names of those that were taken.
     """
 
     random: Random

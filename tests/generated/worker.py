@@ -37,7 +37,7 @@ class Worker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop()
+        self.close()
 
     def check(self, generated: Generated) -> Checked:
         """What `Checker.check` says, or that the process ended over the kernel."""
@@ -51,7 +51,7 @@ class Worker:
     def _ask(self, generated: Generated, *, whole: bool) -> Checked | None:
         """The answer of the process; None where there is none."""
         if self._served >= KERNELS_PER_PROCESS:
-            self._stop()
+            self.close()
         connection = self._connection or self._start()
         self._served += 1
         try:
@@ -62,7 +62,7 @@ class Worker:
                 return answer
         except (EOFError, ConnectionError):
             pass
-        self._stop()
+        self.close()
         return None
 
     def _start(self) -> Connection:
@@ -74,7 +74,8 @@ class Worker:
         self._connection, self._served = mine, 0
         return mine
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the process; the next kernel starts another."""
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
