@@ -368,7 +368,7 @@ def _access(
         size_bytes,
         is_exact,
         line,
-        is_certain and is_exact,
+        is_certain and is_exact and not bounds.is_tired,
         bounds,
         site,
         atomic,

@@ -35,7 +35,7 @@ from lb_runtime.analysis.made_up import (
 from lb_runtime.analysis.origins import Origins
 from lb_runtime.analysis.strides import MAX_GROUP_ITEMS
 from lb_runtime.analysis.usage import IndexUse, Role, Usage, Use, usage
-from lb_runtime.analysis.verdict import Declined, Merge
+from lb_runtime.analysis.verdict import Declined, Merge, Splittable
 from lb_runtime.analysis.values import builtin_name
 from lb_runtime.errors import ArgumentError
 from lb_runtime.images import Image, Sampler, image_type
@@ -154,7 +154,8 @@ class _Try:
 
     `is_beyond` tells that a buffer that was given is too small for it; `is_misfit` that its work-groups
     are not of the size that accesses by local id are made for, so that work-items may touch what no
-    other has written, or all others have. `is_open` tells that it is not known how far a buffer is reached into though no data decides it, as
+    other has written, or all others have. `is_clear` tells that no two parts of it may meet
+    where ids alone decide. `is_open` tells that it is not known how far a buffer is reached into though no data decides it, as
     where an index is too large for its type.
     """
 
@@ -167,6 +168,7 @@ class _Try:
     is_open: bool
     is_splittable: bool
     is_exact: bool
+    is_clear: bool
 
     @property
     def fits(self) -> bool:
@@ -211,6 +213,7 @@ class _Try:
             not self.is_misfit,
             self.reached.steps <= STEP_CAP,
             self.is_splittable,
+            self.is_clear,
             self.is_exact,
         )
 
@@ -244,7 +247,7 @@ class _Search:
             if guess in self._tried:
                 continue
             found = self._tried[guess] = self._try(guess)
-            if found.is_sound and found.is_exact:
+            if found.is_sound and found.is_exact and found.is_clear:
                 return found.assumed
             spent = sum(each.reached.accesses for each in self._tried.values())
             if len(self._tried) >= MAX_TRIES or spent >= ACCESS_BUDGET:
@@ -271,7 +274,7 @@ class _Search:
             last = list(self._tried.values())[-1]
             for smaller in self._fitting(last):
                 yield from self._mended(smaller)
-            if any(each.is_sound and each.is_splittable for each in self._tried.values()):
+            if any(each.is_sound and each.is_clear for each in self._tried.values()):
                 return
 
     def _mended(self, guess: _Guess) -> Iterator[_Guess]:
@@ -295,13 +298,19 @@ class _Search:
             guess = replace(guess, moderate=FEW)
             yield guess
             found = self._tried[guess]
-        if found.may_run and not found.is_splittable and roles.count(Role.OFFSET) > 1:
+        is_crossed = found.may_run and not (found.is_splittable and found.is_clear)
+        if is_crossed and roles.count(Role.OFFSET) > 1:
             guess = replace(guess, offsets="apart")
             yield guess
             found = self._tried[guess]
         for scale in (4, 16) if Role.PITCH in roles else ():
-            is_inexact = found.may_run and found.is_splittable and not found.is_exact
-            if is_inexact and found.total_bytes * scale < _SCALED_BYTES:
+            is_good = found.is_exact and found.is_clear
+            if (
+                found.may_run
+                and found.is_splittable
+                and not is_good
+                and found.total_bytes * scale < _SCALED_BYTES
+            ):
                 yield replace(guess, scale=scale)
                 found = self._tried[replace(guess, scale=scale)]
 
@@ -442,16 +451,27 @@ class _Search:
             and reach.high >= value.nbytes
             for index, reach in reached.buffers.items()
         )
-        found = _Try(guess, assumed, reached, total, negative, beyond, is_open, False, False)
+        found = _Try(guess, assumed, reached, total, negative, beyond, is_open, False, False, False)
         if self._kernel.reasons:
-            return replace(found, is_splittable=True, is_exact=True)
-        if not found.may_run or (self._given is None and self._fits_smaller(found)):
+            return replace(found, is_splittable=True, is_exact=True, is_clear=True)
+        is_first = self._given is None and not self._tried
+        if not found.may_run or (is_first and self._fits_smaller(found)):
             return found
-        verdict = judge(self._kernel, launch, (0.5, 0.5))
+        # Where ids alone decide, two parts that may meet do meet, though nobody may have shown it.
+        is_decided = all(reach.is_exact for reach in reached.buffers.values())
+        verdict = judge(self._kernel, launch, (0.5, 0.5), strict=is_decided)
+        is_clear = isinstance(verdict, Splittable)
+        if not is_clear and is_decided:
+            verdict = judge(self._kernel, launch, (0.5, 0.5))
         if isinstance(verdict, Declined):
             return found
         merges = {each.merge for each in verdict.arguments}
-        return replace(found, is_splittable=True, is_exact=Merge.DIFFERENCE not in merges)
+        return replace(
+            found,
+            is_splittable=True,
+            is_exact=Merge.DIFFERENCE not in merges,
+            is_clear=is_clear,
+        )
 
     def _reach(self, launch: Launch) -> Extents:
         return extents(self._kernel, launch, self._origins, self._usage.data_loops)
@@ -586,7 +606,7 @@ class _Search:
     ) -> int:
         """How many elements a buffer is given: those that are reached, where that is known.
 
-        Else as many as there are work-items, or twice those that any made-up index tells of.
+        Else twice as many as there are work-items, or as any made-up index tells of.
         """
         element = element_of(self._kernel.parameters[index], self._usage.elements.get(index))
         value = self._known.get(self._kernel.parameters[index].name)
@@ -598,7 +618,7 @@ class _Search:
         if _is_known(reach):
             return max(1, -(-(reach.high + 1) // element.size_bytes))
         told = max((known.high for at, known in contents.items() if at != index), default=0)
-        count = max(guess.nd_range.items, 2 * (told + ROW_ENTRIES))
+        count = 2 * max(guess.nd_range.items, told + ROW_ENTRIES)
         return max(1, min(count, MEMORY_CAP_BYTES // 16 // element.size_bytes))
 
     def _contents(

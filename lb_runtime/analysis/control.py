@@ -6,6 +6,7 @@ Aho, Lam, Sethi and Ullman, "Compilers", section 9.6.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from predictor import ir
@@ -43,7 +44,8 @@ class ControlFlow:
         self.immediate = self._dominators()
         self.loops = self._loops()
         self._guards: dict[str, tuple[Edge, ...]] = {}
-        self._passed: dict[str, int] = {}
+        self._deciding: dict[str, list[Edge]] | None = None
+        self._reached_always: frozenset[str] = frozenset()
 
     def successors(self, name: str) -> tuple[str, ...]:
         """The blocks that a block can jump to, in the order of its terminator."""
@@ -79,30 +81,38 @@ class ControlFlow:
         None where a loop holds the block or one of the edges, or where one of several ways leads there.
         Source: Ferrante, Ottenstein and Warren, "The Program Dependence Graph" (1987), control dependence.
         """
+        if self._deciding is None:
+            self._deciding, self._reached_always = self._control_dependence()
         found: list[Edge] = []
         while True:
             if self.loops_of(name):
                 return None
-            edges = [
-                Edge(source, position)
-                for source in self.order
-                for position, target in enumerate(self.successors(source))
-                if self._always_reaches(target, name)
-                and (source == name or not self._always_reaches(source, name))
-            ]
+            edges = self._deciding[name]
             if not edges:
-                return tuple(found) if self._always_reaches(self.entry, name) else None
+                return tuple(found) if name in self._reached_always else None
             # An edge for the second time: a loop that never ends hides what decides.
             if len(edges) > 1 or edges[0] in found:
                 return None
             found.append(edges[0])
             name = edges[0].source
 
-    def _always_reaches(self, above: str, below: str) -> bool:
-        """Whether every way from `above` to an end of the function passes `below`."""
-        if not self._passed:
-            self._passed = self._post_dominators()
-        return bool(self._passed[above] >> self._number[below] & 1)
+    def _control_dependence(self) -> tuple[dict[str, list[Edge]], frozenset[str]]:
+        """The edges after which each block is sure to run, and was not before; blocks that always run."""
+        passed = self._post_dominators()
+        deciding: dict[str, list[Edge]] = {name: [] for name in self.order}
+        for source in self.order:
+            before = passed[source] & ~(1 << self._number[source])
+            for position, target in enumerate(self.successors(source)):
+                for name in self._named(passed[target] & ~before):
+                    deciding[name].append(Edge(source, position))
+        return deciding, frozenset(self._named(passed[self.entry]))
+
+    def _named(self, bits: int) -> Iterator[str]:
+        """The blocks that a number's bits stand for."""
+        while bits:
+            lowest = bits & -bits
+            yield self.order[lowest.bit_length() - 1]
+            bits ^= lowest
 
     def _post_dominators(self) -> dict[str, int]:
         """For each block, a bit for each block that all ways on pass; all bits where no way ends."""

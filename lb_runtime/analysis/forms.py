@@ -10,7 +10,7 @@ interval that any way of writing a form gives.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -116,6 +116,13 @@ class Grid:
     local_size: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class _Work:
+    """What is left of `MAX_INTERVALS`; shared by all bounds of a kernel."""
+
+    left: int = field(default_factory=lambda: MAX_INTERVALS)
+
+
 class Bounds:
     """The spans of all symbols at one place of a kernel, with what its guards add.
 
@@ -133,12 +140,14 @@ class Bounds:
         # Constraints on several symbols, each kept under its first one: here, and everywhere.
         self._wide: dict[Symbol, list[Constraint]] = {}
         self._wide_everywhere: dict[Symbol, list[Constraint]] = {}
+        self._work = _Work()
         self._intervals: dict[Form, tuple[int, Span]] = {}
         self._open: set[Form] = set()
 
     def widest(self, form: Form) -> Span:
         """The span of a form wherever its symbols mean something, guards left out."""
         outside = Bounds(self.grid, self._spans)
+        outside._work = self._work
         outside._everywhere = self._everywhere
         outside._wide_everywhere = self._wide_everywhere
         return outside.interval(form)
@@ -150,7 +159,7 @@ class Bounds:
 
     def learn_constraint(self, constraint: Constraint) -> None:
         """Add a constraint that holds wherever its symbols mean something."""
-        if constraint not in self._everywhere:
+        if constraint not in self._everywhere and len(self._everywhere) < MAX_EVERYWHERE:
             self._everywhere.append(constraint)
             _file(self._wide_everywhere, constraint)
 
@@ -165,6 +174,7 @@ class Bounds:
         if not added:
             return self
         result = Bounds(self.grid, self._spans)
+        result._work = self._work
         result._everywhere = self._everywhere
         result._wide_everywhere = self._wide_everywhere
         result._constraints = self._constraints + added
@@ -175,7 +185,7 @@ class Bounds:
         result._narrowed = dict(self._narrowed)
         result.is_empty = self.is_empty
         pending = [*added, *self._everywhere]
-        for _ in range(2):
+        for _ in range(0 if self.is_tired else 2):
             before = dict(result._narrowed)
             for constraint in pending:
                 result._propagate(constraint)
@@ -188,6 +198,11 @@ class Bounds:
             ]
         return result
 
+    @property
+    def is_tired(self) -> bool:
+        """Whether so much was asked that constraints are no longer looked at: spans are wider than need be."""
+        return self._work.left < 0
+
     def interval(self, form: Form) -> Span:
         """The tightest known span of a form."""
         if not form.terms:
@@ -195,7 +210,8 @@ class Bounds:
         known = self._intervals.get(form)
         if known is None or known[0] != len(self._everywhere):
             span = self._sum_of_terms(form)
-            for symbol, _ in form.terms:
+            self._work.left -= 1
+            for symbol, _ in () if self.is_tired else form.terms:
                 for filed in (self._wide, self._wide_everywhere):
                     for constraint in filed.get(symbol, ()):
                         for factor in _factors(form, constraint.form):
@@ -326,6 +342,13 @@ class Bounds:
 
 _IDS = ("global", "local", "group")
 
+MAX_INTERVALS = 4000
+"""So many spans are worked out with all constraints, for a walk over a kernel."""
+MAX_EVERYWHERE = 64
+"""So many constraints that hold everywhere are kept; to know fewer makes spans wider, never wrong."""
+MAX_FILED = 8
+"""So many constraints that begin with one symbol are looked at for a span."""
+
 
 _EVERYTHING = Span(-(1 << 200), 1 << 200)
 """Further out than any value that a kernel can compute."""
@@ -341,7 +364,9 @@ def _grown(low: int, high: int, coefficient: int, span: Span) -> tuple[int, int]
 def _file(filed: dict[Symbol, list[Constraint]], constraint: Constraint) -> None:
     """Put a constraint under its first symbol; one without symbols says nothing."""
     if constraint.form.terms:
-        filed.setdefault(constraint.form.terms[0][0], []).append(constraint)
+        beside = filed.setdefault(constraint.form.terms[0][0], [])
+        if len(beside) < MAX_FILED:
+            beside.append(constraint)
 
 
 def _factors(form: Form, base: Form) -> Iterable[int]:

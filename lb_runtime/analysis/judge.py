@@ -47,6 +47,7 @@ def judge(
             detail = f"argument {parameter.name} is fine-grained shared virtual memory"
             return Declined((Reason("fine-grain", detail),))
     meetings = Meetings(launch)
+    wanted = sum(share > 0 for share in shares)
     found: list[Splittable] = []
     reasons: list[Reason] = []
     for dimension in reversed(range(launch.nd_range.dimensions)):
@@ -56,18 +57,20 @@ def judge(
         if isinstance(verdict, Declined):
             reasons.extend(verdict.reasons)
             continue
-        if _cost(verdict) == 0:
+        if _cost(verdict, wanted) == 0:
             return verdict
         found.append(verdict)
     if found:
-        return min(found, key=_cost)
+        return min(found, key=lambda verdict: _cost(verdict, wanted))
     if not reasons:
         reasons.append(Reason("one-group", f"{launch.nd_range.groups} work-groups"))
     return Declined(tuple(dict.fromkeys(reasons)))
 
 
-def _cost(verdict: Splittable) -> int:
-    """How far a split is from one range per part and buffer: 0 that, 1 rows, 2 differences."""
+def _cost(verdict: Splittable, wanted: int) -> int:
+    """How far a split is from one range per part and buffer: 1 rows, 2 differences, 3 too few parts."""
+    if len(verdict.slices) < wanted:
+        return 3
     if any(argument.merge is Merge.DIFFERENCE for argument in verdict.arguments):
         return 2
     return int(

@@ -485,11 +485,11 @@ def accumulated(draft: Draft) -> str:
             f"for (uint j = i; j > 2u; j -= 5u) {{ if (j >= (uint){n}) break; s += {x('j')}; }}"
         ),
         lambda: (
-            f"{{ int t = 0; for (uchar c = 0; c < {c}; c += 100) "
+            f"{{ int t = 0; for (uchar c = 0; c < {draft.number(60, 250)}; c += 100) "
             f"{{ if (t >= {n}) break; s += {x('t++')}; }} }}"
         ),
         lambda: (
-            f"{{ int t = 0; for (char c = 0; c < {c}; c += 50) "
+            f"{{ int t = 0; for (char c = 0; c < {draft.number(40, 120)}; c += 50) "
             f"{{ if (t >= {n}) break; s += {x('t++')}; }} }}"
         ),
         lambda: f"for (int j = 1; j < {n}; j <<= 1) s += {x('(i ^ j) % ' + str(n))};",

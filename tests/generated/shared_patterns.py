@@ -146,12 +146,12 @@ def one_device(draft: Draft) -> str:
 SharedPattern = Callable[[Draft], str]
 
 SHARED_PATTERNS: dict[SharedPattern, int] = {
-    histogram: 6,
+    histogram: 7,
     zones: 3,
     own_atomics: 2,
     extremes: 1,
-    used_result: 1,
-    total: 1,
+    used_result: 2,
+    total: 2,
     one_device: 1,
 }
 """Each pattern with how often it is taken."""

@@ -450,3 +450,17 @@ def test_the_arguments_that_a_kernel_writes_are_told() -> None:
         "D y[i] = x[i];"
     )
     assert written(hidden) == (True, True, True)
+
+
+def test_a_dimension_that_cannot_be_cut_at_the_shares_gives_way_to_one_that_can() -> None:
+    source = (
+        "kernel void k(global int *x, global int *y, int n)"
+        "{ y[get_global_id(0) * 5 + get_global_id(1)] = n; }"
+    )
+    facts = kernel_facts(compile_source(source), source)
+    buffers = BufferArgument(1024, 0), BufferArgument(1024, 1), ScalarArgument(np.int32(N))
+    for shape in ((2, 5), (5, 2)):
+        launch = Launch("k", NDRange.of(shape, (1, 1)), buffers)
+        verdict = judge(facts, launch, (0.78, 0.22))
+        assert isinstance(verdict, Splittable)
+        assert (verdict.dimension, len(verdict.slices)) == (shape.index(5), 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from slice_oracle import SliceOracle, codes, verdict_of
 
-from lb_runtime.analysis import accesses, facts, footprints, frame, judge, loops, meets
+from lb_runtime.analysis import accesses, facts, footprints, forms, frame, judge, loops, meets
 from lb_runtime.analysis.forms import Bounds, Form, Span
 from lb_runtime.analysis.regions import Region, Rows
 from lb_runtime.analysis.values import NDRangeFacts
@@ -272,3 +272,16 @@ def test_ids_that_are_not_bound_together_cost_the_exact_ranges(
     monkeypatch.setattr(Bounds, "_ways", lambda self, *which: ways(self, *which)[:1])
     monkeypatch.setattr(footprints, "_id_ways", lambda *which: list(id_ways(*which))[:1])
     assert span() != own
+
+
+def test_an_analysis_that_gives_up_is_still_right(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = values()
+    given[1] = np.arange(2 * N, dtype=np.int32)
+    monkeypatch.setattr(forms, "MAX_INTERVALS", 0)
+    for body in ("if (i < 70) y[i] = x[i];", "if (i * 3 > 70) y[2 * i] = x[n - 1 - i / 3];"):
+        assert not fault(oracle, body, given)
+    monkeypatch.setattr(forms.Bounds, "is_tired", False)
+    monkeypatch.setattr(forms.Bounds, "_propagate", lambda self, constraint: None)
+    assert fault(oracle, "if (i < 70) y[i] = x[i];", given)
