@@ -92,6 +92,8 @@ ANALYSIS = [
     "strides",
     "extents",
     "made_up",
+    "guesses",
+    "attempts",
     "assumptions",
     "reach",
 ]

@@ -137,7 +137,7 @@ def _single(
         elif instruction.opcode == "call":
             why = _call(place, options, definitions)
         else:
-            why = _opcode(instruction, options)
+            why = _opcode(instruction, options) or _unset(place, definitions)
         if not why and relaxed and _computes(instruction):
             why = f"the build option {relaxed} lets devices differ in it"
         if why:
@@ -170,6 +170,21 @@ def _opcode(instruction: ir.Instruction, options: Sequence[str]) -> str:
         return "devices compute with halves in different precisions"
     if opcode == "fdiv" and result == {"float"} and _ROUNDED_DIVISION not in options:
         return f"a division of floats may be off by 2.5 ulp (without {_ROUNDED_DIVISION})"
+    return ""
+
+
+def _unset(place: _Place, definitions: dict[tuple[str, str], _Place]) -> str:
+    """How devices may differ in what a store leaves in lanes that the kernel gave no value."""
+    function, store = place
+    if store.opcode != "store" or layout.address_space(store.operands[1].type) in (0, 3):
+        return ""
+    value = store.operands[0]
+    known = definitions.get((function.name, value.text))
+    made_of = f"{value.text} {known.instruction.text if known else ''}"
+    if known and known.instruction.opcode == "shufflevector":
+        made_of = known.instruction.detail
+    if layout.vector(value.type) and re.search(r"\b(?:poison|undef)\b", made_of):
+        return "lanes without a value, as the fourth of a vector of three, are what a device leaves there"
     return ""
 
 

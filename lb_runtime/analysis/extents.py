@@ -93,7 +93,7 @@ def extents(
             if memory[0] == "local argument" and memory not in lost
         },
         any(
-            memory in sizes and not (0 <= span.low and span.high < sizes[memory])
+            memory in sizes and not (span.low >= 0 and span.high < sizes[memory])
             for memory, (span, _) in local.items()
         )
         or _leaves_arguments(launch, local),

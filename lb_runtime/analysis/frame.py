@@ -435,8 +435,10 @@ class Frame:
         elif nexts == {phi.name}:
             offset = Form(0)
         if offset is None:
-            if not pointers.stays_inside(self.definitions, phi.name, nexts):
-                return UNKNOWN_POINTER
+            origins, moves = pointers.roots(self.definitions, phi.name)
+            start = pointers.either([self.pointer(each) for each in origins], len(origins))
+            if not moves:
+                return start
             anywhere = self._anywhere(phi.name)
             return tuple(dict.fromkeys(Address(a.base, a.parameter, anywhere) for a in start))
         return tuple(Address(a.base, a.parameter, a.offset + offset) for a in start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +155,38 @@ class StructMade:
     """A struct by value, as its bytes; no SPEC makes one."""
 
     content: bytes
+
+    @classmethod
+    def of(cls, parameter: ParameterFacts, number: int, structs: dict[str, str]) -> StructMade:
+        """A struct by value with the number in each integer and 1.0 in each float."""
+        content = bytearray(parameter.size_bytes)
+
+        def fill(type_text: str, start: int) -> None:
+            if layout.is_struct(type_text):
+                member = 0
+                while True:
+                    try:
+                        inner, offset = layout.member(type_text, member, structs)
+                    except layout.UnknownLayoutError:
+                        return
+                    fill(inner, start + offset)
+                    member += 1
+            inner_type = layout.element(type_text)
+            if inner_type is not None:
+                step = layout.size_bytes(inner_type, structs)
+                for place in range(start, start + layout.size_bytes(type_text, structs), step):
+                    fill(inner_type, place)
+            elif bits := layout.integer_bits(type_text):
+                size = max(1, bits // 8)
+                content[start : start + size] = min(number, (1 << (bits - 1)) - 1).to_bytes(
+                    size, "little"
+                )
+            elif type_text in ("float", "double"):
+                packed = struct.pack("<f" if type_text == "float" else "<d", 1.0)
+                content[start : start + len(packed)] = packed
+
+        fill(parameter.llvm_type, 0)
+        return cls(bytes(content))
 
     @property
     def scalar(self) -> np.generic:

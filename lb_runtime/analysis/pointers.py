@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lb_runtime.analysis import layout
 from lb_runtime.analysis.forms import Form
 from lb_runtime.analysis.guards import Definitions
 from lb_runtime.analysis.values import MAX_ADDRESSES, UNKNOWN_POINTER, Pointer
+from predictor import ir
 
 
 def either(candidates: Sequence[Pointer], expected: int) -> Pointer:
@@ -46,15 +47,35 @@ def offset(type_text: str, indices: Sequence[Form | None], structs: dict[str, st
     return total
 
 
-def stays_inside(definitions: Definitions, name: str, nexts: Iterable[str]) -> bool:
-    """Whether all next values of a pointer are reached from it by getelementptr alone."""
-    for following in nexts:
-        seen: set[str] = set()
-        current = following
-        while current != name:
-            definition = definitions.get(current)
-            if definition is None or definition[0].opcode != "getelementptr" or current in seen:
-                return False
-            seen.add(current)
-            current = definition[0].operands[0].text
-    return True
+def roots(definitions: Definitions, name: str) -> tuple[list[ir.Operand], bool]:
+    """Where the pointers come from that a pointer may be made of, and whether some arithmetic moves them.
+
+    Copies, choices, phis of any loop and getelementptr are seen through.
+    """
+    found: dict[str, ir.Operand] = {}
+    moves = False
+    seen: set[str] = set()
+    pending = [ir.Operand("local", "", name)]
+    while pending:
+        operand = pending.pop()
+        definition = definitions.get(operand.text) if operand.kind == "local" else None
+        opcode = definition[0].opcode if definition else ""
+        if definition is None or opcode not in _SEEN_THROUGH:
+            found[operand.text] = operand
+        elif operand.text not in seen:
+            seen.add(operand.text)
+            operands = definition[0].operands
+            moves = moves or opcode == "getelementptr"
+            pending.extend(operands[_SEEN_THROUGH[opcode]])
+    return list(found.values()), moves
+
+
+_SEEN_THROUGH = {
+    "phi": slice(None),
+    "select": slice(1, 3),
+    "getelementptr": slice(1),
+    "bitcast": slice(1),
+    "addrspacecast": slice(1),
+    "freeze": slice(1),
+}
+"""The operands that the result of an opcode may point into."""

@@ -394,3 +394,18 @@ def test_what_is_not_known_counts_as_dependent(monkeypatch: pytest.MonkeyPatch) 
     reason = dependence(kernel_of("k[i] = n + k[i];"))
     assert reason is not None
     assert reason.detail == "add: nothing is known of it"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "((__global float3 *)c)[i] = vload3(i, a);",
+        "((__global int3 *)k)[i] = (int3)(n);",
+        "int4 t; t.x = k[n]; t.y = 2; ((__global int4 *)k)[i] = t;",
+    ],
+)
+def test_lanes_without_a_value_are_the_devices_own(body: str) -> None:
+    reason = dependence(kernel_of(body))
+    assert reason is not None
+    assert "lanes without a value" in reason.detail
+    assert dependence(kernel_of("vstore3(vload3(i, a), i, c);")) is None

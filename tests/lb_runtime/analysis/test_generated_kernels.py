@@ -7,12 +7,15 @@ read. `pytest --fuzz N` tries N kernels that are not the same each time; `benchm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
 import pytest
-from generated.check import Checked
+import slice_oracle
+from generated import check
+from generated.check import Checked, Checker
 from generated.group_patterns import GROUP_PATTERNS
 from generated.kernels import Generated, generate
 from generated.patterns import PATTERNS
@@ -20,6 +23,13 @@ from generated.shared_patterns import SHARED_PATTERNS
 from generated.worker import Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from lb_runtime.analysis import frame, judge
+from lb_runtime.analysis.forms import Bounds, Form, Span
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.values import NDRangeFacts
+from lb_runtime.contexts import OpenPair
+from lb_runtime.prelude import Adapted
 
 CI_KERNELS = 200
 
@@ -94,3 +104,52 @@ def test_a_seed_gives_the_same_kernel_and_the_same_content_again() -> None:
         else:
             assert mine == theirs
     assert generate(Random("seed 6")) != one
+
+
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    interval = Bounds.interval
+
+    def shorter(self: Bounds, form: Form) -> Span:
+        span = interval(self, form)
+        return span if span.low == span.high else Span(span.low, span.high - 1)
+
+    monkeypatch.setattr(Bounds, "interval", shorter)
+
+
+def _unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame.Frame, "_edges", lambda self, edges: [])
+
+
+def _exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = NDRangeFacts.answer
+    monkeypatch.setattr(
+        NDRangeFacts,
+        "answer",
+        lambda self, name, d: answer(self, name, 1 - d if d < 2 <= self.work_dim else d),
+    )
+
+
+def _unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    union = judge._union
+    monkeypatch.setattr(
+        judge,
+        "_union",
+        lambda part, *, writes: union(part, writes=writes) if writes else Region(),
+    )
+
+
+def _naive(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (check, slice_oracle):
+        monkeypatch.setattr(module, "adapt", lambda source, options, *_: Adapted(source, options))
+
+
+@pytest.mark.parametrize("mutant", [_short, _unguarded, _exchanged, _unread, _naive])
+def test_generated_kernels_find_what_is_broken(
+    halves: OpenPair,
+    monkeypatch: pytest.MonkeyPatch,
+    mutant: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    mutant(monkeypatch)
+    checker = Checker(halves)
+    drawn = (generate(Random(f"mut/{number}")) for number in range(60))
+    assert any(checker.check(generated).fault for generated in drawn if not generated.options)

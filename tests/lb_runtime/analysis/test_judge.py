@@ -160,6 +160,26 @@ def test_a_pointer_that_is_one_of_two_buffers_counts_for_both() -> None:
     assert merges(split(source, (X, Y, N))) == {"x": RANGE, "y": RANGE, "n": None}
 
 
+PING_PONG = {
+    "two buffers in turn": (
+        "global int *q = x, *r = y; for (int k = 0; k < n; k++)"
+        " { q[i] = k; global int *o = q; q = r; r = o; }",
+        {"x": RANGE, "y": RANGE, "n": None},
+    ),
+    "two buffers that move": (
+        "global int *q = x + i * 2, *r = y; for (int k = 0; k < 2; k++)"
+        " { *q = k; global int *o = q + 1; q = r + i; r = o; }",
+        {"x": DIFFERENCE, "y": DIFFERENCE, "n": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PING_PONG)
+def test_pointers_that_change_places_are_followed(name: str) -> None:
+    body, merged = PING_PONG[name]
+    assert merges(split(kernel(body), (X, Y, N))) == merged
+
+
 def test_one_memory_given_twice_is_split_where_it_is_only_read() -> None:
     source = kernel("y[i] = a[i] + b[63 - i];", "global int *a, global int *b, global int *y")
     assert merges(split(source, (X, X, Y)))["y"] is RANGE

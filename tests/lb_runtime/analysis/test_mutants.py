@@ -65,6 +65,17 @@ def test_guards_that_are_dropped_cost_the_exact_ranges(monkeypatch: pytest.Monke
     assert leaves()[1].stop == 4 * N
 
 
+def test_guards_that_are_dropped_are_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "if (i >= 10 && i < 90) y[i] = x[i];"
+    given = values()
+    given[1] = np.arange(2 * N, dtype=np.int32)
+    assert not fault(oracle, body, given)
+    monkeypatch.setattr(frame.Frame, "_edges", lambda self, edges: [])
+    assert fault(oracle, body, given)
+
+
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_an_interval_that_is_short_by_one_is_caught(
     oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch, end: str
