@@ -32,6 +32,9 @@ from lb_runtime.launch import (
 from predictor import ir
 
 _VECTOR_ACCESS = re.compile(r"^v(?P<way>load|store)(?P<aligned>a?)(?P<half>_half)?(?P<lanes>\d*)")
+_POINTEE = re.compile(r"PU3AS\d+K?(?:Dv(?P<lanes>\d+)_)?(?P<scalar>Dh|[chstijlmfd])")
+"""A pointer to a scalar or vector (Itanium C++ ABI, section 5.1.5)."""
+_SCALAR_BYTES = dict(c=1, h=1, s=2, t=2, Dh=2, i=4, j=4, f=4, l=8, m=8, d=8)
 _FILLS = ("llvm.memcpy.", "llvm.memmove.", "llvm.memset.")
 
 
@@ -236,14 +239,37 @@ class _Walker:
         if name.startswith(("read_image", "write_image")):
             self._image_access(frame, bounds, instruction, name.startswith("write"))
             return
+        if name.startswith("async_work_group_"):
+            self._group_copy(frame, block, bounds, instruction, is_strided="strided" in name)
+            return
         if instruction.detail.startswith(_FILLS):
             target, second, length = instruction.operands[:3]
             form = frame.form(length)
             high = bounds.interval(form).high if form is not None else None
+            is_whole = form is not None and not form.terms
             site = Site(frame, block, target, None)
-            self._add(site, bounds, instruction, Form(0), high, True)
+            self._add(site, bounds, instruction, Form(0), high, True, is_whole=is_whole)
             if not instruction.detail.startswith("llvm.memset."):
                 self._add(site._replace(pointer=second), bounds, instruction, Form(0), high, False)
+
+    def _group_copy(
+        self, frame: Frame, block: str, bounds: Bounds, call: ir.Instruction, *, is_strided: bool
+    ) -> None:
+        """`async_work_group_copy(to, from, count, ...)`: OpenCL 1.2, section 6.12.10.
+
+        The strided copy steps through global memory by as many elements as its fourth operand says.
+        """
+        element = _pointee_bytes(call.detail)
+        count = frame.form(call.operands[2])
+        step = frame.form(call.operands[3]) if is_strided else Form(1)
+        size: int | None = None
+        is_whole = not is_strided and count is not None and not count.terms
+        if element and count is not None and step is not None:
+            ends = bounds.interval(count).high, bounds.interval(step).high
+            size = (max(0, ends[0] - 1) * max(1, ends[1]) + 1) * element
+        for pointer, is_write in zip(call.operands[:2], (True, False)):
+            site = Site(frame, block, pointer, None)
+            self._add(site, bounds, call, Form(0), size, is_write, is_whole=is_whole)
 
     def _image_access(
         self, frame: Frame, bounds: Bounds, call: ir.Instruction, is_write: bool
@@ -298,7 +324,10 @@ class _Walker:
         size_bytes: int | None,
         is_write: bool,
         atomic: Atomic | None = None,
+        *,
+        is_whole: bool = True,
     ) -> None:
+        """Note an access of at most `size_bytes`; `is_whole` tells that it touches all of them."""
         if layout.address_space(site.pointer.type) in (0, 3):
             return
         addresses = site.frame.pointer(site.pointer)
@@ -316,7 +345,7 @@ class _Walker:
                         size_bytes,
                         is_write,
                         instruction.line,
-                        self._every_time and len(addresses) == 1,
+                        self._every_time and is_whole and len(addresses) == 1,
                         atomic,
                     )
                 )
@@ -373,6 +402,15 @@ def _access(
         site,
         atomic,
     )
+
+
+def _pointee_bytes(callee: str) -> int:
+    """The size of what the first pointer in a mangled name points to, 0 where it is not known."""
+    match = _POINTEE.search(callee)
+    if not match:
+        return 0
+    lanes = int(match["lanes"] or 1)
+    return _SCALAR_BYTES[match["scalar"]] * (4 if lanes == 3 else lanes)
 
 
 def _size(frame: Frame, type_text: str) -> int | None:

@@ -16,6 +16,7 @@ from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.guesses import (
     FEW,
     MEMORY_CAP_BYTES,
+    SHAPES,
     STEP_CAP,
     Attempt,
     Guess,
@@ -80,9 +81,11 @@ def assume(
 
     Args:
         kernel: the kernel's facts.
-        given: the range; None to have one chosen, around `local_size` and `offset` where they are given.
-        is_local_free: whether the local size of `given` may be replaced by one that fits better.
+        given: the range; None to have one chosen.
         known: values by parameter name, of their parameters' kinds.
+        local_size: of a range that is chosen, in work-items; None to have it chosen too.
+        offset: of a range that is chosen, in work-items; None for zeros.
+        is_local_free: whether the local size of `given` may be replaced by one that fits better.
 
     Raises:
         ArgumentError: no choice keeps the buffers within `MEMORY_CAP_BYTES`.
@@ -204,7 +207,7 @@ class _Search:
         while len(wanted) > self._maker.dimensions and wanted[-1] == 1:
             wanted.pop()
         dimensions = max(self._maker.dimensions, len(wanted), len(self._offset or ()))
-        for shape in _SHAPES[dimensions]:
+        for shape in SHAPES[dimensions]:
             yield range_of(shape, self._local_size, self._offset)
 
     def _judged(self, found: Attempt) -> Attempt:

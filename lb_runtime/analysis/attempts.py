@@ -1,4 +1,4 @@
-"""A guess made into a launch: scalars by their use, buffers as large as they are reached, indices in range."""
+"""A guess made into a launch: scalars by their use, buffers as large as is reached, indices in range."""
 
 from __future__ import annotations
 
@@ -354,8 +354,7 @@ class Maker:
             step = (known.high - start) // max(1, elements * element.lanes - 1)
             return ArrayMade(element, elements, "arange", (start, min(ROW_ENTRIES, step)))
         if IndexUse.WRITTEN in uses and known.high - known.low == elements * element.lanes - 1:
-            start = (known.low,) if known.low else ()
-            return ArrayMade(element, elements, "perm", start)
+            return ArrayMade(element, elements, "perm", (known.low,) if known.low else ())
         return ArrayMade(element, elements, "rand", (known.low, known.high + 1))
 
     def _local(self, guess: Guess, index: int, reached: Extents) -> LocalMade:

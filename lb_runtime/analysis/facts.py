@@ -30,6 +30,9 @@ _HARMLESS_POINTER_CALLS = frozenset(
     "prefetch llvm.memcpy llvm.memset llvm.memmove llvm.lifetime llvm.assume llvm.dbg "
     "llvm.experimental".split()
 )
+_GROUP_COPIES = frozenset(
+    "async_work_group_copy async_work_group_strided_copy wait_group_events".split()
+)
 _VECTOR_ACCESS = re.compile(r"^v(load|store)(a?)(_half)?(\d*)(?:_r\w+)?$")
 
 
@@ -327,13 +330,11 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
         scopes = [operand.text for operand in instruction.operands[1:]]
         if name == "work_group_barrier" and any(scope != "1" for scope in scopes):
             return Reason("global-fence", f"{name} is called with a wider scope", line)
-    if "async_work_group" in name and reaches_global:
-        return Reason("async-copy", f"{name} is called", line)
     if "pipe" in name:
         return Reason("pipe", f"{name} is called", line)
     if "@" + instruction.detail in bodies or not reaches_global:
         return None
-    if _VECTOR_ACCESS.match(name):
+    if _VECTOR_ACCESS.match(name) or name in _GROUP_COPIES:
         return None
     if any(instruction.detail.startswith(prefix) for prefix in _HARMLESS_POINTER_CALLS):
         return None

@@ -47,11 +47,10 @@ class Guess:
 class Attempt:
     """A guess and what came of it; `made` is what was chosen for parameters without a value.
 
-    `is_beyond` tells that a buffer that was given is too small for it; `is_misfit` that its work-groups
-    are not of the size that accesses by local id are made for, so that work-items may touch what no
-    other has written, or all others have. `is_clear` tells that no two parts of it may meet
-    where ids alone decide. `is_open` tells that it is not known how far a buffer is reached into though no data decides it, as
-    where an index is too large for its type.
+    `is_negative` tells that a buffer is reached into before its start, `is_beyond` that one that was given
+    is too small, `is_open` that it is not known how far one is reached into though no data decides it, as
+    where an index is too large for its type. `is_clear` tells that no two parts meet where ids alone
+    decide, `is_exact` that no merge compares whole buffers.
     """
 
     guess: Guess
@@ -90,7 +89,10 @@ class Attempt:
 
     @property
     def is_misfit(self) -> bool:
-        """Whether strides ask for another local size, or for a single group along a dimension."""
+        """Whether strides ask for another local size, or for a single group along a dimension.
+
+        In other groups work-items may touch what no other has written, or all others have.
+        """
         nd_range, fitting = self.guess.nd_range, self.reached.strides.groups
         if any(nd_range.groups[dimension] > 1 for dimension in self.reached.strides.lone):
             return True

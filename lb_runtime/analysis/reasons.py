@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REASONS: dict[str, str] = {
-    "async-copy": "an asynchronous copy touches global memory; copy with a loop to have it split",
     "built-ins": "work-item built-ins cannot be kept true inside a part of this program",
     "crosses-parts": "one part would read what another writes; the kernel relies on a single device",
     "data-dependent": "data decides whether parts meet in one place; run without --strict, which asks for proof",

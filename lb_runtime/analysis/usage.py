@@ -254,9 +254,13 @@ class _Reader:
             for number in numbers & less:
                 self._use(number, Role.OFFSET)
             around = {o.kind for o in self._ids(function, bound)}
+            reached = {o.kind: o.number for o in self._ids(function, counted)}
             for number in numbers - less:
-                if (is_counter and not ids) or around & {o.kind for o in mine}:
+                if around & reached.keys():
                     self._use(number, Role.COUNT)
+                elif is_counter and not ids:
+                    begun = [reached[kind] for kind in ("global", "group") if kind in reached]
+                    self._use(number, *((Role.GUARD, begun[0]) if begun else (Role.COUNT,)))
                 elif around:
                     self._use(number, Role.OFFSET)
                 elif ids and (is_counter or not any(o.kind == "loop" for o in mine)):

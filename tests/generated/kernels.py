@@ -76,7 +76,8 @@ class Generated:
 def generate(random: Random) -> Generated:
     """A kernel that has no race, and a launch in which it leaves no buffer."""
     global_size, local_size, offset = _launch(random)
-    pair = random.choice((MIXED, MIXED, INTEL, MIXED, POCL, INTEL, MIXED, POCL))
+    # Those for PoCL alone are the slowest to build.
+    pair = random.choice((MIXED, INTEL, MIXED, POCL, MIXED, INTEL, MIXED, INTEL))
     options: tuple[str, ...] = ()
     if pair == INTEL and random.randint(1, 100) <= 20:
         # PoCL's CPU device stays at OpenCL C 1.2.

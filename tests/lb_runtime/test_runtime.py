@@ -225,4 +225,3 @@ def test_coarse_grained_memory_is_a_buffer_and_fine_grained_memory_is_not_split(
         fine = runtime.run(source, "f", (1024,), (64,), Svm(array, True), cpu_share=0.5)
         assert [reason.code for reason in fine.decision.reasons] == ["fine-grain"]
         assert np.all(array == 7)
-

@@ -72,11 +72,18 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return counts
 
 
+def enough(tally: Tally) -> None:
+    """Skip what only holds for runs that are long enough."""
+    if len(tally.checked) < CI_KERNELS:
+        pytest.skip(f"{len(tally.checked)} kernels were tried, which need not show everything")
+
+
 def test_splitting_a_generated_kernel_changes_no_byte(tally: Tally) -> None:
     assert len(tally.split()) * 2 >= len(tally.checked)
 
 
 def test_the_kernels_split_in_every_way_that_there_is(tally: Tally) -> None:
+    enough(tally)
     merges = {merge for each in tally.split() for merge in each.merges}
     assert {"NONE", "RANGE", "DIFFERENCE", "ATOMIC"} <= merges
     assert {each.dimension for each in tally.split()} == {0, 1, 2}
@@ -85,6 +92,7 @@ def test_the_kernels_split_in_every_way_that_there_is(tally: Tally) -> None:
 
 
 def test_every_pattern_is_tried(tally: Tally) -> None:
+    enough(tally)
     every = {
         pattern.__name__
         for patterns in (PATTERNS, GROUP_PATTERNS, SHARED_PATTERNS)

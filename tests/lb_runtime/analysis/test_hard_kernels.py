@@ -14,6 +14,33 @@ from lb_runtime.contexts import OpenPair
 N = 1024
 
 BODIES: dict[str, tuple[str, int]] = {
+    "async in": (
+        "local int t[16]; event_t e=async_work_group_copy(t, x+get_group_id(0)*4, 16, 0);"
+        " wait_group_events(1,&e); out[i]=t[i&15];",
+        1024,
+    ),
+    "async out": (
+        "local int t[64]; for (int j=0;j<64;j++) t[j]=j; barrier(CLK_LOCAL_MEM_FENCE); int k=n&7;"
+        " event_t e=async_work_group_copy(out+get_group_id(0)*8, t, k+1, 0); wait_group_events(1,&e);",
+        1024,
+    ),
+    "async strided out": (
+        "local int t[64]; for (int j=0;j<64;j++) t[j]=j; barrier(CLK_LOCAL_MEM_FENCE);"
+        " event_t e=async_work_group_strided_copy(out+get_group_id(0)*8, t, 3, 2, 0);"
+        " wait_group_events(1,&e);",
+        1024,
+    ),
+    "async by data": (
+        "local int t[64]; for (int j=0;j<64;j++) t[j]=j; barrier(CLK_LOCAL_MEM_FENCE);"
+        " event_t e=async_work_group_copy(out+get_group_id(0)*8, t, 1+(x[get_group_id(0)]&3), 0);"
+        " wait_group_events(1,&e);",
+        1024,
+    ),
+    "struct by data": (
+        "typedef struct { int a[12]; } S; S s; for (int j=0;j<12;j++) s.a[j]=i+j;"
+        " if (i<40) ((global S *)out)[i]=s;",
+        1024,
+    ),
     "sym step": (
         "int s=0; for (int j=0;j<1000;j+=n) s+=x[j]; out[i]=s;",
         7,

@@ -186,9 +186,6 @@ def test_one_memory_given_twice_is_split_where_it_is_only_read() -> None:
 
 
 DECLINED = {
-    "async-copy": [
-        kernel("local int t[8]; wait_group_events(0, 0); event_t e = async_work_group_copy(t, x, 8, 0);")
-    ],
     "crosses-parts": [
         kernel("if (i > 0 && i < n - 1) x[i] = x[i - 1] + x[i + 1]; y[i] = 0;"),
         kernel("y[i] = y[max(i - 1, 0)] + y[min(i + 1, n - 1)];"),
