@@ -34,6 +34,15 @@ ROLES = {
         "for (int k = i; k < n; k += get_global_size(0)) y[k] = x[k];",
         Use(Role.GUARD),
     ),
+    "a guard of a loop that begins at a group's share": (
+        "int s = 0; for (int k = get_group_id(0) * get_local_size(0) * 2; k < n; k += 64) s += x[k]; "
+        "y[i] = s;",
+        Use(Role.GUARD),
+    ),
+    "a guard of the items of a group": (
+        "if (get_local_id(1) < n) y[i] = 1;",
+        Use(Role.GROUP, 1),
+    ),
     "a pitch": ("y[j * n + i] = x[i];", Use(Role.PITCH, 1)),
     "a loop's bound": (
         "int s = 0; for (int k = 0; k < n; k++) s += x[k]; y[i] = s;",

@@ -168,6 +168,15 @@ def test_random_values_depend_on_seed_and_position_alone() -> None:
     assert (first != array("rand:float32:100", seed=1, position=3)).any()
 
 
+def test_a_permutation_holds_every_place_once() -> None:
+    values = array("perm:int32:1000")
+    assert sorted(values.tolist()) == list(range(1000))
+    assert values.tolist() != list(range(1000))
+    assert sorted(array("perm:uint8:10:200").tolist()) == list(range(200, 210))
+    np.testing.assert_array_equal(values, array("perm:int32:1000"))
+    assert (values != array("perm:int32:1000", seed=1)).any()
+
+
 def test_local_memory_is_a_size_in_bytes() -> None:
     spec = parse_spec("local:float4:16x17")
     assert isinstance(spec, LocalSpec)
@@ -295,6 +304,9 @@ def test_a_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
         ("rand:float32:8:-3e38:3e38", "does not fit float32"),
         ("arange:uint8:257", "256 does not fit uint8"),
         ("arange:float16:1M", "does not fit float16"),
+        ("perm:int8:129", "128 does not fit int8"),
+        ("perm:uint8:10:250", "259 does not fit uint8"),
+        ("perm:int32:8:1:2", "perm:TYPE:N:START"),
     ],
 )
 def test_a_bad_spec_is_refused_in_one_line_that_says_what_was_expected(
