@@ -174,7 +174,25 @@ def _definition(name: str, nd_range: NDRange) -> str:
     else:
         parameters, answer = f"uint {_DIMENSION}", _answer(name, nd_range)
     head = f"size_t {_PREFIX}{name}({parameters})"
-    return f"{head};\n{head} {{ return {answer}; }}"
+    return f"{_table(name, nd_range)}{head};\n{head} {{ return {answer}; }}"
+
+
+def _table(name: str, nd_range: NDRange) -> str:
+    """A table of the answers by dimension, for built-ins that answer one number each; else empty.
+
+    Intel's compiler (2026.22) gets a bound on `get_global_id(0) - f()` off by one where `f` returns the
+    number itself; what comes out of a table it gets right.
+    """
+    answers = {
+        "get_global_offset": (nd_range.offset, 0),
+        "get_global_size": (nd_range.global_size, 1),
+        "get_num_groups": (nd_range.groups, 1),
+    }.get(name)
+    if answers is None:
+        return ""
+    known, otherwise = answers
+    numbers = ", ".join(f"{number}ul" for number in (*known, *(otherwise,) * (4 - len(known))))
+    return f"__constant size_t {_PREFIX}{name}_table[4] = {{{numbers}}};\n"
 
 
 def _answer(name: str, nd_range: NDRange) -> str:
@@ -186,16 +204,7 @@ def _answer(name: str, nd_range: NDRange) -> str:
             f"(size_t)({_DIMENSION} == {dimension}u) * ({_group_id(nd_range, dimension)})"
             for dimension in range(nd_range.dimensions)
         )
-    totals, otherwise = {
-        "get_global_offset": (nd_range.offset, 0),
-        "get_global_size": (nd_range.global_size, 1),
-        "get_num_groups": (nd_range.groups, 1),
-    }[name]
-    choice = "".join(
-        f"{_DIMENSION} == {dimension}u ? (size_t){total}ul : "
-        for dimension, total in enumerate(totals)
-    )
-    return f"{choice}(size_t){otherwise}"
+    return f"{_PREFIX}{name}_table[{_DIMENSION} < 3u ? {_DIMENSION} : 3u]"
 
 
 def _group_id(nd_range: NDRange, dimension: int) -> str:

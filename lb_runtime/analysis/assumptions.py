@@ -170,7 +170,8 @@ class _Search:
         roles = self._maker.roles
         found = self._tried[guess]
         if found.is_beyond and Role.GUARD in roles:
-            guess = replace(guess, limit=self._maker.smallest)
+            dimensions = guess.nd_range.dimensions
+            guess = replace(guess, limit=int(self._maker.smallest ** (1 / dimensions)))
             yield guess
             found = self._tried[guess]
         may_help = found.is_negative and Role.OFFSET in roles and self._larger_offsets_help

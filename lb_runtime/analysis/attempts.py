@@ -202,7 +202,7 @@ class Maker:
             return guess.scale * (guess.moderate if len(ends) == 1 else row)
         if use.role is Role.OFFSET:
             return ends[0] - 1 if guess.offsets == "last" else 0
-        fixed = {Role.SHIFT: 1, Role.MARGIN: 1, Role.LANES: FEW, Role.VALUE: 1}
+        fixed = {Role.SHIFT: 1, Role.MARGIN: 1, Role.BACK: 1, Role.LANES: FEW, Role.VALUE: 1}
         if use.role in fixed:
             return fixed[use.role]
         return guess.moderate if use.role is Role.COUNT else ends[0]
@@ -270,17 +270,19 @@ class Maker:
     ) -> int:
         """How many elements a buffer is given: those that are reached, where that is known.
 
-        Else twice as many as there are work-items, or as any made-up index tells of.
+        Else twice as many as there are work-items, or as any made-up index tells of. Not all that atomics
+        reach is known: where they touch a buffer it has an element for each work-item at least.
         """
         element = element_of(self._kernel.parameters[index], self._usage.elements.get(index))
         value = self._known.get(self._kernel.parameters[index].name)
         if isinstance(value, np.ndarray):
             return max(1, value.nbytes // element.size_bytes)
         reach = reached.buffers.get(index)
+        least = guess.nd_range.items if index in self._usage.atomic else 1
         if reach is None:
-            return 1
+            return least
         if _is_known(reach):
-            return max(1, -(-(reach.high + 1) // element.size_bytes))
+            return max(least, -(-(reach.high + 1) // element.size_bytes))
         told = max((known.high for at, known in contents.items() if at != index), default=0)
         count = 2 * max(guess.nd_range.items, told + ROW_ENTRIES)
         return max(1, min(count, MEMORY_CAP_BYTES // 16 // element.size_bytes))
@@ -343,7 +345,9 @@ class Maker:
             notes.append(f"{parameter.name} may be touched {-reach.low} bytes before its start")
         known = contents.get(index)
         if known is None:
-            return ArrayMade(element, elements)
+            # Counters, flags and locks begin at zero: a kernel may wait for ever for others.
+            fill = "zeros" if index in self._usage.atomic else "rand"
+            return ArrayMade(element, elements, fill)
         if index in self._usage.stored:
             notes.append(
                 f"{parameter.name} holds indices and is written: what is written may lead outside"

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from lb_runtime.analysis import layout
+from lb_runtime.analysis.atomics import is_atomic
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.origins import IDS, Origin, Origins
 from lb_runtime.analysis.values import builtin_name
@@ -45,9 +46,11 @@ class Role(IntEnum):
     """How far apart what a loop counts through is: counters are multiplied by it."""
     LIMIT = 9
     """What data, or a product with an id, is compared with."""
-    OFFSET = 10
+    BACK = 10
+    """How far back something is read: it is subtracted from an index."""
+    OFFSET = 11
     """Where in a buffer the work begins: it is added to an index."""
-    VALUE = 11
+    VALUE = 12
     """Anything else, such as what is stored."""
 
 
@@ -81,7 +84,7 @@ class Usage:
     each parameter passed by value; `indices` what integers of which width lead to, by buffer parameter;
     `elements` the LLVM types that are loaded from and stored to a buffer parameter; `stored` the buffer
     parameters that integers are written to; `by_data` those whose places data decides; `data_loops` the
-    loops that data ends, by function and header.
+    loops that data ends, by function and header; `atomic` the buffer parameters that atomics touch.
     """
 
     dimensions: int
@@ -91,6 +94,7 @@ class Usage:
     stored: frozenset[int]
     by_data: frozenset[int]
     data_loops: frozenset[tuple[str, str]]
+    atomic: frozenset[int]
 
 
 def usage(kernel: KernelFacts) -> Usage:
@@ -108,6 +112,7 @@ class _Reader:
         self._stored: set[int] = set()
         self._by_data: set[int] = set()
         self._data_loops: set[tuple[str, str]] = set()
+        self._atomic: set[int] = set()
         self._dimensions = 1
 
     def read(self) -> Usage:
@@ -134,10 +139,15 @@ class _Reader:
             frozenset(self._stored),
             frozenset(self._by_data),
             frozenset(self._data_loops),
+            frozenset(self._atomic),
         )
 
     def _visit(self, function: str, block: str, instruction: ir.Instruction) -> None:
         opcode = instruction.opcode
+        if is_atomic(instruction) and instruction.operands:
+            place = instruction.operands[int(opcode == "store")]
+            found = self._origins.memory(function, place)
+            self._atomic |= {int(number) for kind, number in found if kind == "argument"}
         if opcode == "getelementptr":
             memory = self._origins.memory(function, instruction.operands[0])
             reached = {int(number) for kind, number in memory if kind == "argument"}
@@ -183,7 +193,7 @@ class _Reader:
                 self._indices.setdefault(origin.number, set()).add((origin.bits, use))
         less = self._subtracted(function, operand)
         for number in self._parameters(function, operand, linear=True):
-            self._use(number, Role.MARGIN if number in less else Role.OFFSET)
+            self._use(number, Role.BACK if number in less else Role.OFFSET)
 
     def _access(self, function: str, instruction: ir.Instruction) -> None:
         is_store = instruction.opcode == "store"
@@ -370,7 +380,7 @@ class _Reader:
         if ids:
             less = self._subtracted(function, other)
             for number in set(self._parameters(function, other, linear=True)) - numbers:
-                self._use(number, Role.MARGIN if number in less else Role.OFFSET)
+                self._use(number, Role.BACK if number in less else Role.OFFSET)
 
     def _quotient(self, function: str, instruction: ir.Instruction) -> None:
         dividend, divisor = instruction.operands

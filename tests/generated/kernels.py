@@ -76,8 +76,11 @@ class Generated:
 def generate(random: Random) -> Generated:
     """A kernel that has no race, and a launch in which it leaves no buffer."""
     global_size, local_size, offset = _launch(random)
-    # Those for PoCL alone are the slowest to build.
-    pair = random.choice((MIXED, INTEL, MIXED, POCL, MIXED, INTEL, MIXED, INTEL))
+    pair = random.choice((MIXED, INTEL, MIXED, INTEL, MIXED, MIXED, POCL))
+    if any(offset):
+        # Intel's compiler gets bounds wrong on narrowed differences of an id and a constant: seen are
+        # `int i = get_global_id(0) - five()` before `i >= 1`, and `short` ids beside other guards.
+        pair = POCL
     options: tuple[str, ...] = ()
     if pair == INTEL and random.randint(1, 100) <= 20:
         # PoCL's CPU device stays at OpenCL C 1.2.
@@ -119,7 +122,9 @@ def generate(random: Random) -> Generated:
 def _launch(random: Random) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...]]:
     """Global size, local size and offset of up to a few thousand work-items."""
     dimensions = random.choice((1, 1, 2, 2, 3))
-    offset = tuple(random.choice((0, 0, 0, 0, 5, 17, 1000, 130560)) for _ in range(dimensions))
+    offset = (0,) * dimensions
+    if random.randint(1, 100) > 80:
+        offset = tuple(random.choice((5, 0, 17, 1000, 130560)) for _ in range(dimensions))
     if random.randint(1, 100) <= 12:
         edges = {1: (258, 700), 2: (12, 40), 3: (6, 12)}[dimensions]
         return tuple(random.randint(*edges) for _ in range(dimensions)), None, offset

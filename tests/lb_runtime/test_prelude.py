@@ -659,3 +659,20 @@ def test_build_errors_keep_the_users_lines(pair: OpenPair) -> None:
     for device in pair.devices:
         with pytest.raises(BuildError, match=r"mine\.cl:3:10: error: "):
             device.program(with_prelude(source, RANGE), file_name="mine.cl")
+
+
+def test_a_bound_on_an_id_less_the_offset_holds_on_every_device(intel_pair: OpenPair) -> None:
+    """Intel's compiler gets it wrong where the offset comes from a function that returns a number."""
+    source = (
+        "kernel void k(global int *o, global const int *f) {"
+        " int i = get_global_id(0) - get_global_offset(0);"
+        " if (i >= 1 && i < 257) { int s = 0; for (int k = -1; k <= 1; k++) s += f[i + k]; o[i] = s; } }"
+    )
+    f = np.random.default_rng(5).integers(0, 99, 258).astype(np.int32)
+    o = np.full(258, -1, np.int32)
+    runtime = Runtime(devices=intel_pair)
+    outcome = runtime.run(source, "k", (258,), (129,), o, f, offset=(5,), cpu_share=0.5)
+    assert outcome.decision.is_split
+    expected = np.full(258, -1, np.int32)
+    expected[1:257] = f[:-2] + f[1:-1] + f[2:]
+    np.testing.assert_array_equal(o, expected)

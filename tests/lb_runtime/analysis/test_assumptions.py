@@ -116,6 +116,11 @@ def test_a_struct_by_value_has_its_numbers_filled() -> None:
     assert content["n"] > 0
 
 
+def test_what_atomics_touch_begins_at_zero_and_is_large_enough() -> None:
+    source = kernel("atomic_inc(&x[i & 7]); atomic_xchg(&y[0], i);", "global int *x, global int *y")
+    assert specs(assumed(source, (64,))) == {"x": "zeros:int:64", "y": "zeros:int:64"}
+
+
 def test_local_memory_is_as_large_as_it_is_reached() -> None:
     source = """kernel void k(global int *y, local int *s) {
         int l = get_local_id(0); s[l * 2 + 1] = l; y[get_global_id(0)] = s[l]; }"""
@@ -253,6 +258,12 @@ def test_an_offset_that_reaches_before_a_buffer_is_made_larger() -> None:
     source = kernel("y[i] = x[i] + x[n - 1];")
     found = assumed(source, (64,))
     assert specs(found)["n"] != "0"
+
+
+def test_longer_rows_are_tried_where_parts_may_meet() -> None:
+    source = kernel("y[j * n + i * 4] = 1;", "global int *y, int n")
+    found = assumed(source)
+    assert int(specs(found)["n"]) >= 4 * found.launch.nd_range.global_size[0]
 
 
 def test_loops_over_all_items_make_the_range_smaller() -> None:

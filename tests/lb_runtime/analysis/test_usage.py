@@ -54,7 +54,9 @@ ROLES = {
     ),
     "a width": ("y[i % n * 4 + i / n] = x[i];", Use(Role.WIDTH)),
     "an offset": ("y[i] = x[i + n];", Use(Role.OFFSET)),
-    "a margin": ("y[i] = x[i * 2 - n];", Use(Role.MARGIN)),
+    "a margin": ("y[i] = x[get_group_id(0) * (64 - n) + i];", Use(Role.MARGIN)),
+    "a way back": ("y[i] = x[i * 2 - n];", Use(Role.BACK)),
+    "a pitch that is gone back by": ("y[j * n + i] = x[(j * n + i) - n];", Use(Role.PITCH, 1)),
     "a shift": ("y[i >> n] = x[i];", Use(Role.SHIFT)),
     "a stride of a loop": (
         "int s = 0; for (int k = 0; k < 8; k++) s += x[k * n]; y[i] = s;",
