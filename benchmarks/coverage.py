@@ -45,9 +45,10 @@ kernel void poison(global uint *seen, local uint *memory, uint value, uint count
     seen[get_global_id(0)] = memory[get_local_id(0)];
 }
 """
-POISON_BYTES = 24 << 10
-POISON_VALUES = (0x3F800000, 0xC1200000, 0x42C80000)
-"""As floats 1, -10 and 100."""
+POISON_BYTES = 1 << 20
+"""So much local memory is filled, or all that the device has."""
+POISON_VALUES = (0x3F800000, 0xC1200000, 0x42C80000, 0x7FC00000)
+"""As floats 1, -10, 100 and NaN."""
 ATOMICS = "global-atomic"
 Row = dict[str, Any]
 
@@ -324,15 +325,16 @@ def _poison(device: Any, value: int) -> None:
 
     kernel = device.kernel(POISON, (), "poison")
     items = 64 * 256
+    size_bytes = min(POISON_BYTES, device.handle.local_mem_size)
     seen = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, 4 * items)
     kernel(
         device.queue,
         (items,),
         (64,),
         seen,
-        cl.LocalMemory(POISON_BYTES),
+        cl.LocalMemory(size_bytes),
         np.uint32(value),
-        np.uint32(POISON_BYTES // 4),
+        np.uint32(size_bytes // 4),
     )
     device.queue.finish()
 

@@ -145,7 +145,8 @@ def _conflict(text: str, options: tuple[str, ...], used: frozenset[str]) -> str:
     names = "|".join(sorted(used))
     if found := re.search(rf"^[ \t]*#[ \t]*(define|undef)[ \t]+({names})\b", text, re.MULTILINE):
         return f"the source has its own #{found[1]} of {found[2]}"
-    every_name = "|".join(sorted(WORK_ITEM_BUILT_INS))
+    # The prelude calls `min` too.
+    every_name = "|".join(sorted({*WORK_ITEM_BUILT_INS, "min"}))
     if found := re.search(rf"(?:^|\s)-[DU]\s*({every_name})\b", " ".join(options)):
         return f"the build options define {found[1]}"
     # A word before `name(` makes it a declaration, except where a statement can begin with the call.
@@ -204,7 +205,7 @@ def _answer(name: str, nd_range: NDRange) -> str:
             f"(size_t)({_DIMENSION} == {dimension}u) * ({_group_id(nd_range, dimension)})"
             for dimension in range(nd_range.dimensions)
         )
-    return f"{_PREFIX}{name}_table[{_DIMENSION} < 3u ? {_DIMENSION} : 3u]"
+    return f"{_PREFIX}{name}_table[min({_DIMENSION}, 3u)]"
 
 
 def _group_id(nd_range: NDRange, dimension: int) -> str:
