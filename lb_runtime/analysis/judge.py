@@ -15,6 +15,7 @@ from itertools import combinations, permutations
 from lb_runtime.analysis.accesses import Access, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.footprints import nest
+from lb_runtime.analysis.forms import Form
 from lb_runtime.analysis.image_boxes import judge_images
 from lb_runtime.analysis.meets import Meetings
 from lb_runtime.analysis.reasons import Reason
@@ -313,6 +314,17 @@ def _is_same_value(one: _Touch, other: _Touch, untouched: Set[int]) -> bool:
         and value == other.access.written
         and value.sources <= untouched
         and one.access.size_bytes == other.access.size_bytes
+        and _are_aligned(one.access.form, other.access.form, one.access.size_bytes)
+    )
+
+
+def _are_aligned(one: Form, other: Form, size_bytes: int) -> bool:
+    """Whether elements at any two values of these addresses are in one place, or share no byte.
+
+    The symbols of the two forms are those of two work-items, and do not cancel out.
+    """
+    return not (one.constant - other.constant) % size_bytes and all(
+        not coefficient % size_bytes for form in (one, other) for _, coefficient in form.terms
     )
 
 

@@ -432,6 +432,17 @@ def test_the_same_value_is_not_taken_from_what_is_written() -> None:
     assert declined(kernel("int j = i % 8; y[j] = x[i];"), X, Y, N) == ["same-location"]
 
 
+def test_equal_values_that_overlap_in_part_are_different() -> None:
+    unaligned = "typedef struct __attribute__((packed)) { int v; } P;" + kernel(
+        "((global P *)((global char *)y + 2 * (i % 2)))->v = n;"
+    )
+    assert declined(unaligned, X, Y, N) == ["same-location"]
+    aligned = "typedef struct __attribute__((packed)) { int v; } P;" + kernel(
+        "((global P *)((global char *)y + 4 * (i % 2)))->v = n;"
+    )
+    split(aligned, (X, Y, N))
+
+
 def test_a_single_group_is_declined() -> None:
     assert declined(kernel("y[i] = x[i];"), X, Y, N, local=N) == ["one-group"]
 
