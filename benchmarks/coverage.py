@@ -63,7 +63,7 @@ Row = dict[str, Any]
 @click.option("--run/--no-run", default=True, help="Run what can be split, too.")
 @click.option("--halves", is_flag=True, help="Run on PoCL cut in two, whatever else there is.")
 @click.option("--jobs", type=click.IntRange(1, 8), default=1, show_default=True)
-@click.option("--limit", type=float, default=60.0, show_default=True, help="Seconds for a source.")
+@click.option("--limit", type=float, default=120.0, show_default=True, help="Seconds for a source.")
 @click.option("--only", type=int, multiple=True, help="Sources by number; writes nothing.")
 def main(
     data: Path | None,
