@@ -25,7 +25,6 @@ from lb_runtime.launch import (
     Svm,
 )
 
-
 HostValue = npt.NDArray[Any] | np.generic | LocalArgument | Image | Sampler | Svm | int | float
 """An array for a buffer (updated in place), a number or numpy scalar by value, a local memory's size, an
 image (whose pixels are updated in place), a sampler or shared virtual memory."""

@@ -5,7 +5,7 @@ Repetitions are interleaved (split, CPU, GPU, split, ...), so that a machine tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any

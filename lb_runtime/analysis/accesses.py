@@ -34,7 +34,19 @@ from predictor import ir
 _VECTOR_ACCESS = re.compile(r"^v(?P<way>load|store)(?P<aligned>a?)(?P<half>_half)?(?P<lanes>\d*)")
 _POINTEE = re.compile(r"PU3AS\d+K?(?:Dv(?P<lanes>\d+)_)?(?P<scalar>Dh|[chstijlmfd])")
 """A pointer to a scalar or vector (Itanium C++ ABI, section 5.1.5)."""
-_SCALAR_BYTES = dict(c=1, h=1, s=2, t=2, Dh=2, i=4, j=4, f=4, l=8, m=8, d=8)
+_SCALAR_BYTES = {
+    "c": 1,
+    "h": 1,
+    "s": 2,
+    "t": 2,
+    "Dh": 2,
+    "i": 4,
+    "j": 4,
+    "f": 4,
+    "l": 8,
+    "m": 8,
+    "d": 8,
+}
 _FILLS = ("llvm.memcpy.", "llvm.memmove.", "llvm.memset.")
 
 
@@ -59,9 +71,9 @@ class Access:
     `span` are the bytes `[low, high]`, both included, that it may touch (before clipping to the
     buffer); `form` is the address of the first byte, and `bounds` what is known of its symbols there;
     both count from the argument's first byte. `is_exact` tells that the span follows from ids and
-    counted loops alone. `is_certain` tells that all work-items of the slice make the access, or all whose global ids the guards let
-    through, whatever the data. `atomic` is what an atomic with an unused result does; it counts as a
-    write.
+    counted loops alone. `is_certain` tells that all work-items of the slice make the access, or all
+    whose global ids the guards let through, whatever the data. `atomic` is what an atomic with an unused
+    result does; it counts as a write.
     """
 
     argument: int

@@ -200,7 +200,7 @@ class Bounds:
 
     @property
     def is_tired(self) -> bool:
-        """Whether so much was asked that constraints are no longer looked at: spans are wider than need be."""
+        """Whether so much was asked that constraints are no longer looked at: spans are wider then."""
         return self._work.left < 0
 
     def interval(self, form: Form) -> Span:

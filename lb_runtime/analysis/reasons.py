@@ -10,13 +10,13 @@ from dataclasses import dataclass
 REASONS: dict[str, str] = {
     "built-ins": "work-item built-ins cannot be kept true inside a part of this program",
     "crosses-parts": "one part would read what another writes; the kernel relies on a single device",
-    "data-dependent": "data decides whether parts meet in one place; run without --strict, which asks for proof",
+    "data-dependent": "data decides whether parts meet in one place; without --strict it is split",
     "device-dependent": "devices may compute this differently, which exact mode does not allow; without "
     "--exact (LB_EXACT) it is split",
     "device-enqueue": "the kernel enqueues kernels of its own, which only one device can do",
     "device-limit": "a device that cannot run the launch by itself takes no part in it",
     "device-text": "the source asks the compiler which device it is for, so parts could differ",
-    "fine-grain": "devices may talk through fine-grained memory while a kernel runs; use coarse-grained memory",
+    "fine-grain": "devices may talk through fine-grained memory while a kernel runs; use other memory",
     "global-atomic": "atomics on global memory see one device only",
     "global-fence": "a fence on global memory orders work-groups, which two devices cannot see",
     "image": "images are split where they are only read, or written at pixels that each part has to itself",

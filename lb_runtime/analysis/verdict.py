@@ -54,8 +54,9 @@ class ArgumentVerdict:
 
     `name` and `kind` are the parameter's; `merge` is None for an argument that is no buffer. `footprints`
     has one entry per part. `reason` says why the merge is not a simpler one; `line` is the source line of
-    the access that decides, 0 where there is none. `zones` are those of `Merge.ATOMIC`, else empty. For an image that is written `boxes` has one entry
-    per part, origin and size in pixels of what the part may write; images have no footprints.
+    the access that decides, 0 where there is none. `zones` are those of `Merge.ATOMIC`, else empty. For
+    an image that is written `boxes` has one entry per part, origin and size in pixels of what the part
+    may write; images have no footprints.
     """
 
     name: str

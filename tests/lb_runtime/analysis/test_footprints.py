@@ -1,4 +1,4 @@
-"""The rows of an address hold every byte that it takes, none beside them where that can be, and fit the buffer."""
+"""The rows of an address hold every byte that it takes, few others, and lie in the buffer."""
 
 from __future__ import annotations
 

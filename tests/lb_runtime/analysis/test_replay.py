@@ -24,7 +24,7 @@ PLACES = {
     "shifts": "y[(i << 1 | 1) & 31] = 1;",
     "narrow integers": "uchar c = i * 20; short s = -i; y[c / 8 + (s & 3)] = 1;",
     "minima and maxima": "y[max(min(i * 2, 30), 6)] = 1;",
-    "switches": "switch (i & 3) { case 0: y[i] = 1; break; case 2: y[i + 20] = 1; break; default: y[9] = 1; }",
+    "switches": "switch (i & 3) { case 0: y[i] = 1; break; case 2: y[i + 9] = 1; break; default: y[9] = 1; }",
     "structs": "((global S *)y)[i / 2].b[i & 1] = 1;",
     "vectors": "vstore2((int2)(1, 1), i, y);",
     "functions": "put(y, i * 2);",
