@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, permutations
 
 from lb_runtime.analysis.accesses import Access, slice_accesses
@@ -83,16 +84,21 @@ def _cost(verdict: Splittable, wanted: int) -> int:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Touch:
     """An access with the rows of its memory that it touches; `is_full` where it touches all of them."""
 
     access: Access
-    region: Region
+    rows: tuple[Rows, ...]
     is_full: bool
 
+    @cached_property
+    def region(self) -> Region:
+        """The rows as a region."""
+        return Region.of(self.rows)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class _Memory:
     """One memory object: its name, its size, and what each part's accesses touch of it."""
 
@@ -103,6 +109,16 @@ class _Memory:
     def touches(self) -> Iterable[_Touch]:
         """Those of all parts."""
         return (touch for part in self.parts for touch in part)
+
+    @cached_property
+    def reads(self) -> tuple[Region, ...]:
+        """What each part may read."""
+        return tuple(_union(part, writes=False) for part in self.parts)
+
+    @cached_property
+    def writes(self) -> tuple[Region, ...]:
+        """What each part may write."""
+        return tuple(_union(part, writes=True) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +219,7 @@ def _touches(accesses: Sequence[Access], launch: Launch) -> Iterable[_Touch]:
         start = argument.start_bytes
         rows = [Rows(r.start + start, r.run, r.pitch, r.count) for r in found.rows]
         if rows:
-            yield _Touch(access, Region.of(rows), found.is_full and access.is_certain)
+            yield _Touch(access, tuple(rows), found.is_full and access.is_certain)
 
 
 def _merge(
@@ -214,11 +230,11 @@ def _merge(
         return _merge_atomics(memory)
     if reason := _conflict(memory, meetings, untouched, strict=strict):
         return reason
-    reads = [_union(part, writes=False) for part in memory.parts]
+    reads = memory.reads
     if not any(touch.access.is_write for touch in memory.touches()):
         footprints = tuple(Footprint(_compact(read), Region()) for read in reads)
         return _Merged(Merge.NONE, footprints)
-    writes = [_union(part, writes=True) for part in memory.parts]
+    writes = memory.writes
     line = next(touch.access.line for touch in memory.touches() if touch.access.is_write)
     for leaves in ([_compact(write) for write in writes], writes):
         if not any(one.overlaps(other) for one, other in combinations(leaves, 2)):
@@ -241,7 +257,7 @@ def _merge(
 
 def _union(part: Sequence[_Touch], *, writes: bool) -> Region:
     """The bytes that a part's reads (or writes) may touch."""
-    rows = [r for touch in part if touch.access.is_write == writes for r in touch.region.rows]
+    rows = [r for touch in part if touch.access.is_write == writes for r in touch.rows]
     return Region.of(rows) if rows else Region()
 
 
@@ -252,9 +268,7 @@ def _compact(region: Region) -> Region:
 
 def _needed(part: Sequence[_Touch], read: Region, leaves: Region) -> Region:
     """What a part reads, and the old content of what it leaves unless it is sure to write all of it."""
-    written = [
-        r for touch in part if touch.is_full and touch.access.is_write for r in touch.region.rows
-    ]
+    written = [r for touch in part if touch.is_full and touch.access.is_write for r in touch.rows]
     if written and Region.exactly(written).holds(leaves):
         return read
     return read.union(leaves)
@@ -282,7 +296,7 @@ def _conflict(
 
 def _overlaps(memory: _Memory, meetings: Meetings) -> Iterable[tuple[_Touch, _Touch]]:
     """Each write of a part with each access of another part that may touch the same bytes."""
-    unions = [[_union(part, writes=writes) for part in memory.parts] for writes in (False, True)]
+    unions = memory.reads, memory.writes
     for one, other in permutations(range(len(memory.parts)), 2):
         for writes in (False, True):
             # Two writes meet one way round as the other.
@@ -330,10 +344,9 @@ def _are_aligned(one: Form, other: Form, size_bytes: int) -> bool:
 
 def _merge_atomics(memory: _Memory) -> _Merged | Reason:
     """Zones of a memory that one kind of atomic changes each, and nothing else touches."""
-    whole = Region.range(0, memory.size_bytes)
     found: list[tuple[Region, _Touch]] = []
     for touch in memory.touches():
-        found.append((touch.region.hull if touch.region.rows else whole, touch))
+        found.append((touch.region.hull, touch))
     first = next(touch.access for touch in memory.touches() if touch.access.atomic)
     zones: list[AtomicZone] = []
     for region, touch in sorted(found, key=lambda each: each[0].start):
