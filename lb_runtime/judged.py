@@ -40,6 +40,7 @@ def judged(
     *,
     exact: bool = False,
     strict: bool = False,
+    known: Verdict | None = None,
 ) -> tuple[Verdict, Adapted | None]:
     """Whether and how a launch can be cut at a CPU share, the text's own obstacles included.
 
@@ -49,10 +50,14 @@ def judged(
     `devices` are those that the parts are for: each must be able to run the whole launch, so that what
     its part leaves can be held against it. Where none are given, that is not asked.
 
+    `known` is what the accesses come to, where that was worked out before, for these shares, not strictly.
+
     The second value is the program in which work-item built-ins stay true inside each part, None for
     a launch that is declined.
     """
-    verdict = judge(kernel.facts, launch, (cpu_share, 1 - cpu_share), strict=strict)
+    verdict = known
+    if verdict is None or strict:
+        verdict = judge(kernel.facts, launch, (cpu_share, 1 - cpu_share), strict=strict)
     if not isinstance(verdict, Splittable):
         return verdict, None
     if devices:

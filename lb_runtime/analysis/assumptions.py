@@ -28,7 +28,7 @@ from lb_runtime.analysis.guesses import (
 from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.made_up import ArrayMade, Made
 from lb_runtime.analysis.usage import Role
-from lb_runtime.analysis.verdict import Declined, Merge, Splittable
+from lb_runtime.analysis.verdict import Declined, Merge, Splittable, Verdict
 from lb_runtime.errors import ArgumentError
 from lb_runtime.launch import Launch, NDRange
 
@@ -46,7 +46,7 @@ class AssumedLaunch:
 
     `made` holds what was chosen for each parameter without a value; `notes` what a reader should know
     beyond that. `is_range_made` tells that the range was chosen too, `is_local_made` that only the local
-    size was.
+    size was. `verdict` is that on the launch in halves, None where choosing did not need it.
     """
 
     launch: Launch
@@ -54,6 +54,7 @@ class AssumedLaunch:
     is_range_made: bool
     is_local_made: bool
     notes: tuple[str, ...]
+    verdict: Verdict | None = None
 
     @property
     def text(self) -> str:
@@ -140,6 +141,7 @@ class _Search:
             self._given is None,
             self._given is not None and found.guess.nd_range != self._given,
             found.notes,
+            found.verdict,
         )
 
     def _guesses(self) -> Iterator[Guess]:
@@ -224,6 +226,7 @@ class _Search:
         is_clear = isinstance(verdict, Splittable)
         if not is_clear and is_decided:
             verdict = judge(self._kernel, found.launch, (0.5, 0.5))
+        found = replace(found, verdict=verdict)
         if isinstance(verdict, Declined):
             return found
         merges = {each.merge for each in verdict.arguments}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 from lb_runtime.analysis import arithmetic, functions, layout, pointers, vectors
 from lb_runtime.analysis.control import ControlFlow, Edge, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
-from lb_runtime.analysis.guards import comparisons, constraints, leaves
+from lb_runtime.analysis.guards import Definitions, comparisons, constraints, leaves
 from lb_runtime.analysis.loops import LOOP_LIMIT, LoopFacts, loop_facts
 from lb_runtime.analysis.values import (
     UNKNOWN_POINTER,
@@ -38,6 +40,37 @@ _IMAGE_SIZES = {
 NOTHING_KNOWN: Mapping[int, Integers | ImageArgument] = {}
 
 
+class _Identity:
+    """A value that is told from others by what it is, not by what it holds: cheap to look up."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.value is other.value
+
+
+@lru_cache(maxsize=256)
+def _shape(function: _Identity) -> tuple[ControlFlow, Definitions]:
+    """The blocks of a function, and what defines each of its results."""
+    definitions = {
+        instruction.name: (instruction, block.name)
+        for block in function.value.blocks
+        for instruction in block.instructions
+        if instruction.name
+    }
+    return ControlFlow(function.value), definitions
+
+
+@lru_cache(maxsize=64)
+def _bodies(module: _Identity) -> dict[str, ir.Function]:
+    """The functions of a module that have a body, by the names that calls use."""
+    return {ir.bare_name(f.name): f for f in module.value.functions if f.blocks}
+
+
 class Frame:
     """One function under one call: values of its instructions, bounds of its blocks."""
 
@@ -54,7 +87,7 @@ class Frame:
     ) -> None:
         self.module = module
         self.function = function
-        self.flow = ControlFlow(function)
+        self.flow, self.definitions = _shape(_Identity(function))
         self.path = path
         # The frame, call and block that this function is called from; None for the kernel.
         self.caller = caller
@@ -64,11 +97,6 @@ class Frame:
         self._values: dict[str, Value] = dict(
             zip((parameter.name for parameter in function.parameters), arguments)
         )
-        self.definitions: dict[str, tuple[ir.Instruction, str]] = {}
-        for block in function.blocks:
-            for instruction in block.instructions:
-                if instruction.name:
-                    self.definitions[instruction.name] = instruction, block.name
         self._in_progress: set[str] = set()
         # What is found out while a loop's facts are being found may be too weak, and is not kept.
         self._finding = False
@@ -505,10 +533,7 @@ class Frame:
 
     def callee(self, instruction: ir.Instruction) -> ir.Function | None:
         """The function with a body that a call reaches."""
-        for function in self.module.functions:
-            if function.name.lstrip("@").strip('"') == instruction.detail and function.blocks:
-                return function
-        return None
+        return _bodies(_Identity(self.module)).get(instruction.detail)
 
     def called(self, instruction: ir.Instruction, block: str) -> Frame | None:
         """The frame of a call, None beyond `MAX_CALL_DEPTH`."""

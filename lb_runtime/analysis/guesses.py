@@ -9,6 +9,7 @@ from math import prod
 from lb_runtime.analysis.extents import Extents
 from lb_runtime.analysis.made_up import Made
 from lb_runtime.analysis.strides import MAX_GROUP_ITEMS
+from lb_runtime.analysis.verdict import Verdict
 from lb_runtime.launch import Launch, NDRange, default_local_size
 
 MEMORY_CAP_BYTES = 256 << 20
@@ -50,7 +51,8 @@ class Attempt:
     `is_negative` tells that a buffer is reached into before its start, `is_beyond` that one that was given
     is too small, `is_open` that it is not known how far one is reached into though no data decides it, as
     where an index is too large for its type. `is_clear` tells that no two parts meet where ids alone
-    decide, `is_exact` that no merge compares whole buffers.
+    decide, `is_exact` that no merge compares whole buffers. `verdict` is that on the launch in halves,
+    None where it was not asked for.
     """
 
     guess: Guess
@@ -65,6 +67,7 @@ class Attempt:
     is_splittable: bool = False
     is_exact: bool = False
     is_clear: bool = False
+    verdict: Verdict | None = None
 
     @property
     def fits(self) -> bool:

@@ -32,6 +32,9 @@ from lb_runtime.analysis.verdict import (
 )
 from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
 
+SHARED_BYTES = 4
+"""So many bytes that two accesses may share are looked at."""
+
 
 def judge(
     kernel: KernelFacts, launch: Launch, shares: tuple[float, ...], *, strict: bool = False
@@ -288,7 +291,8 @@ def _conflict(
         else:
             detail = f"{memory.name} is read here and written in line {write.access.line}"
             reason = Reason("crosses-parts", detail, line)
-        if meetings.are_shown(write.access, met.access):
+        shared = write.region.shared_bytes(met.region, SHARED_BYTES)
+        if meetings.are_shown(write.access, met.access, shared):
             return reason
         doubtful = doubtful or Reason("data-dependent", reason.detail, line)
     return doubtful if strict else None

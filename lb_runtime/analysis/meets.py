@@ -54,11 +54,14 @@ class Meetings:
         self._comparisons_left -= 1
         return self._comparisons_left >= 0
 
-    def are_shown(self, write: Access, other: Access) -> bool:
-        """Whether some byte is written there by one work-item and touched here by another part's."""
+    def are_shown(self, write: Access, other: Access, shared_bytes: Sequence[int] = ()) -> bool:
+        """Whether some byte is written there by one work-item and touched here by another part's.
+
+        `shared_bytes` are bytes of their memory at which both might.
+        """
         if self._left < 0:
             return False
-        for item, iterations in self._candidates(write):
+        for item, iterations in self._writers(write, shared_bytes):
             place = item.place(write, iterations)
             if place is None or not item.makes(write, iterations):
                 continue
@@ -77,6 +80,16 @@ class Meetings:
                 ):
                     return True
         return False
+
+    def _writers(
+        self, write: Access, shared_bytes: Sequence[int]
+    ) -> Iterator[tuple[WorkItem, Iterations]]:
+        """Work-items that may write one of the bytes, then those at the edges of the part."""
+        if all(symbol.kind not in ("opaque", "choice") for symbol in write.form.symbols()):
+            for byte in shared_bytes:
+                self._left -= 1
+                yield from self._meeting(write, byte - self._starts[write.argument], 1)
+        yield from self._candidates(write)
 
     def _item(self, ids: tuple[int, ...]) -> WorkItem:
         if ids not in self._items:

@@ -135,6 +135,23 @@ class Region:
             return True
         return not _are_disjoint((*self.rows, *other.rows))
 
+    def shared_bytes(self, other: Region, most: int) -> list[int]:
+        """Some bytes that both regions hold, at the two ends of what they share and between; few or none."""
+        rows = (*self.rows, *other.rows)
+        if not self.overlaps(other) or sum(each.count for each in rows) > MAX_RUNS:
+            return []
+        starts, stops = _runs(self.rows)
+        others, other_stops = _runs(other.rows)
+        order = np.argsort(others)
+        others, other_stops = others[order], other_stops[order]
+        # The first run of the other that ends behind each of our starts.
+        index = np.searchsorted(other_stops, starts, side="right")
+        index = np.minimum(index, others.size - 1)
+        first = np.maximum(starts, others[index])
+        found = np.unique(first[first < np.minimum(stops, other_stops[index])])
+        chosen = np.linspace(0, found.size - 1, min(most, found.size)).astype(int)
+        return [int(byte) for byte in found[chosen]]
+
     def holds(self, other: Region) -> bool:
         """Whether all bytes of another region are in this one."""
         if self.rows == other.rows or not other.rows:

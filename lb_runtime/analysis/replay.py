@@ -100,6 +100,13 @@ class WorkItem:
         flow = frame.flow
         if block == flow.entry:
             return True
+        deciders = flow.deciders(block)
+        if deciders is not None:
+            # Loops before the block end, however often they go round.
+            return all(
+                self._goes(frame, edge.source, flow.successors(edge.source)[edge.position], at)
+                for edge in deciders
+            )
         sources = flow.predecessors[block]
         if block in flow.loops:
             number = _iteration(frame, block, at)

@@ -73,12 +73,14 @@ def command(
     chosen = choose_launch(choice, global_size, local_size, offset, specs)
     launch = chosen.assumed.launch
     kernel = choice.kernel
+    share = 0.5 if share is None else share
     verdict, _ = judged(
         kernel,
         launch,
-        0.5 if share is None else share,
+        share,
         exact=is_on("LB_EXACT", exact),
         strict=is_on("LB_STRICT", strict),
+        known=chosen.assumed.verdict if share == 0.5 else None,
     )
     if as_json:
         click.echo(json.dumps(_as_json(chosen, verdict)))

@@ -132,7 +132,7 @@ def test_parts_that_read_what_others_write_are_caught(
 ) -> None:
     body = "if (i > 0 && i < n - 1) x[i] = x[i - 1] + x[i + 1] + y[i];"
     assert codes(verdict_of(kernel(body), values(), (N,), (8,))) == ["crosses-parts"]
-    monkeypatch.setattr(meets.Meetings, "are_shown", lambda self, write, other: False)
+    monkeypatch.setattr(meets.Meetings, "are_shown", lambda self, write, other, shared: False)
     assert fault(oracle, body)
 
 

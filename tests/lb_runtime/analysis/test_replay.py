@@ -28,6 +28,8 @@ PLACES = {
     "structs": "((global S *)y)[i / 2].b[i & 1] = 1;",
     "vectors": "vstore2((int2)(1, 1), i, y);",
     "functions": "put(y, i * 2);",
+    "after a loop": "int s = 0; for (int j = 0; j < x[0]; j++) s += x[j]; if (i > 5) y[i] = 1 | s;",
+    "after a loop that data ends": "int s = 0; while (x[s]) s++; y[2 * i] = 1 | s;",
     "groups": "y[get_group_id(0) * 4 + get_local_size(0) - 1 - get_local_id(0) + get_num_groups(0)] = 1;",
 }  # fmt: skip
 
@@ -54,7 +56,8 @@ def test_a_replayed_work_item_touches_what_it_does_on_a_device(name: str, pair: 
         for access in all_accesses(kernel, launch):
             place = item.place(access, {})
             if place is not None and item.makes(access, {}):
-                assert place.argument == 1
+                if place.argument == 0:
+                    continue
                 expected |= set(range(place.byte // 4, (place.byte + access.size_bytes) // 4))
     with Runtime(devices=pair) as runtime:
         runtime.run(source, None, (N,), (4,), x, y, N, cpu_share=1.0)
