@@ -222,10 +222,8 @@ class _Search:
             return found
         # Where ids alone decide, two parts that may meet do meet, though nobody may have shown it.
         is_decided = all(reach.is_exact for reach in found.reached.buffers.values())
-        verdict = judge(self._kernel, found.launch, (0.5, 0.5), strict=is_decided)
-        is_clear = isinstance(verdict, Splittable)
-        if not is_clear and is_decided:
-            verdict = judge(self._kernel, found.launch, (0.5, 0.5))
+        verdict = judge(self._kernel, found.launch, (0.5, 0.5))
+        is_clear = isinstance(verdict, Splittable) and not (is_decided and verdict.doubt)
         found = replace(found, verdict=verdict)
         if isinstance(verdict, Declined):
             return found

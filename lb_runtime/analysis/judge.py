@@ -9,7 +9,7 @@ the launch is declined. Where nothing is shown, the language's rule stands, unle
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, permutations
 
@@ -32,6 +32,8 @@ from lb_runtime.analysis.verdict import (
 )
 from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
 
+DOUBT = "data-dependent"
+"""The code for parts of which it is not told whether they meet."""
 SHARED_BYTES = 4
 """So many bytes that two accesses may share are looked at."""
 
@@ -133,6 +135,7 @@ class _Merged:
     reason: str = ""
     line: int = 0
     zones: tuple[AtomicZone, ...] = ()
+    doubt: Reason | None = None
 
 
 def _judge_dimension(
@@ -163,9 +166,11 @@ def _judge_dimension(
         and not any(touch.access.is_write for touch in memories[argument.memory].touches())
     }
     for number, memory in memories.items():
-        result = _merge(memory, meetings, untouched, strict=strict)
+        result = _merge(memory, meetings, untouched)
         if isinstance(result, Reason):
             return Declined((result,))
+        if strict and result.doubt:
+            return Declined((result.doubt,))
         merged[number] = result
     verdicts: list[ArgumentVerdict] = []
     for parameter, argument in zip(kernel.parameters, launch.arguments):
@@ -180,7 +185,8 @@ def _judge_dimension(
         verdicts.append(
             ArgumentVerdict(*facts, how.merge, how.footprints, how.reason, how.line, how.zones)
         )
-    return Splittable(dimension, slices, devices, tuple(verdicts))
+    doubt = next((each.doubt for each in merged.values() if each.doubt), None)
+    return Splittable(dimension, slices, devices, tuple(verdicts), doubt)
 
 
 def _memories(
@@ -225,14 +231,18 @@ def _touches(accesses: Sequence[Access], launch: Launch) -> Iterable[_Touch]:
             yield _Touch(access, tuple(rows), found.is_full and access.is_certain)
 
 
-def _merge(
-    memory: _Memory, meetings: Meetings, untouched: Set[int], *, strict: bool
-) -> _Merged | Reason:
+def _merge(memory: _Memory, meetings: Meetings, untouched: Set[int]) -> _Merged | Reason:
     """How one memory merges, or why the parts cannot go apart."""
     if any(touch.access.atomic for touch in memory.touches()):
         return _merge_atomics(memory)
-    if reason := _conflict(memory, meetings, untouched, strict=strict):
-        return reason
+    conflict = _conflict(memory, meetings, untouched)
+    if conflict and conflict.code != DOUBT:
+        return conflict
+    return replace(_merge_plain(memory), doubt=conflict)
+
+
+def _merge_plain(memory: _Memory) -> _Merged:
+    """How a memory merges that plain accesses touch, none of which get into each other's way."""
     reads = memory.reads
     if not any(touch.access.is_write for touch in memory.touches()):
         footprints = tuple(Footprint(_compact(read), Region()) for read in reads)
@@ -277,10 +287,8 @@ def _needed(part: Sequence[_Touch], read: Region, leaves: Region) -> Region:
     return read.union(leaves)
 
 
-def _conflict(
-    memory: _Memory, meetings: Meetings, untouched: Set[int], *, strict: bool
-) -> Reason | None:
-    """Why the parts get into each other's way, if that is shown; with `strict`, if it may be."""
+def _conflict(memory: _Memory, meetings: Meetings, untouched: Set[int]) -> Reason | None:
+    """Why the parts get into each other's way, if that is shown; else, by the code `DOUBT`, if it may be."""
     doubtful: Reason | None = None
     for write, met in _overlaps(memory, meetings):
         if met.access.is_write and _is_same_value(write, met, untouched):
@@ -294,8 +302,8 @@ def _conflict(
         shared = write.region.shared_bytes(met.region, SHARED_BYTES)
         if meetings.are_shown(write.access, met.access, shared):
             return reason
-        doubtful = doubtful or Reason("data-dependent", reason.detail, line)
-    return doubtful if strict else None
+        doubtful = doubtful or Reason(DOUBT, reason.detail, line)
+    return doubtful
 
 
 def _overlaps(memory: _Memory, meetings: Meetings) -> Iterable[tuple[_Touch, _Touch]]:

@@ -75,13 +75,15 @@ class Splittable:
     """The launch can be cut along `dimension` into `slices`; each argument says how it merges.
 
     `devices[i]` is the number of the share that slice `i` stands for: slices that would be empty are
-    left out.
+    left out. `doubt` is why the launch would not be split where proof is asked for (`strict`), None where
+    no part can meet another.
     """
 
     dimension: int
     slices: tuple[Slice, ...]
     devices: tuple[int, ...]
     arguments: tuple[ArgumentVerdict, ...]
+    doubt: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
