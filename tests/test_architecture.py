@@ -90,6 +90,7 @@ ANALYSIS = [
     "origins",
     "usage",
     "strides",
+    "rough",
     "extents",
     "made_up",
     "guesses",

@@ -72,7 +72,8 @@ class Access:
     buffer); `form` is the address of the first byte, and `bounds` what is known of its symbols there;
     both count from the argument's first byte. `is_exact` tells that the span follows from ids and
     counted loops alone. `is_certain` tells that all work-items of the slice make the access, or all
-    whose global ids the guards let through, whatever the data. `atomic` is what an atomic with an unused
+    whose global ids the guards let through, whatever the data. A work-item that makes it touches
+    `sure_bytes` of the `size_bytes`, from the first on. `atomic` is what an atomic with an unused
     result does; it counts as a write.
     """
 
@@ -84,6 +85,7 @@ class Access:
     is_exact: bool
     line: int
     is_certain: bool
+    sure_bytes: int
     bounds: Bounds = field(repr=False, compare=False)
     site: Site = field(repr=False, compare=False)
     atomic: Atomic | None = None
@@ -219,12 +221,12 @@ class _Walker:
             is_write = instruction.opcode == "store"
             value = instruction.operands[0]
             type_text = value.type if is_write else instruction.type
-            size = _size(frame, type_text)
+            size, sure = _size(frame, type_text)
             site = Site(frame, block, operand, None)
             if is_write:
                 site = site._replace(stored=value)
-            self._add(site, bounds, instruction, Form(0), size, is_write)
-        elif is_atomic(instruction):
+            self._add(site, bounds, instruction, Form(0), size, is_write, sure_bytes=sure)
+        elif is_atomic(instruction) and frame.callee(instruction) is None:
             atomic = combinable(instruction)
             if atomic is not None:
                 site = Site(frame, block, instruction.operands[0], None)
@@ -258,11 +260,15 @@ class _Walker:
             target, second, length = instruction.operands[:3]
             form = frame.form(length)
             high = bounds.interval(form).high if form is not None else None
-            is_whole = form is not None and not form.terms
             site = Site(frame, block, target, None)
-            self._add(site, bounds, instruction, Form(0), high, True, is_whole=is_whole)
-            if not instruction.detail.startswith("llvm.memset."):
-                self._add(site._replace(pointer=second), bounds, instruction, Form(0), high, False)
+            if instruction.detail.startswith("llvm.memset."):
+                sure = high if high is not None and form is not None and not form.terms else 0
+                self._add(site, bounds, instruction, Form(0), high, True, sure_bytes=sure)
+                return
+            # Of the padding in a struct a device may copy nothing.
+            self._add(site, bounds, instruction, Form(0), high, True, sure_bytes=0)
+            site = site._replace(pointer=second)
+            self._add(site, bounds, instruction, Form(0), high, False, sure_bytes=0)
 
     def _group_copy(
         self, frame: Frame, block: str, bounds: Bounds, call: ir.Instruction, *, is_strided: bool
@@ -278,10 +284,11 @@ class _Walker:
         is_whole = not is_strided and count is not None and not count.terms
         if element and count is not None and step is not None:
             ends = bounds.interval(count).high, bounds.interval(step).high
-            size = (max(0, ends[0] - 1) * max(1, ends[1]) + 1) * element
+            size = ((ends[0] - 1) * max(1, ends[1]) + 1) * element if ends[0] > 0 else 0
         for pointer, is_write in zip(call.operands[:2], (True, False)):
             site = Site(frame, block, pointer, None)
-            self._add(site, bounds, call, Form(0), size, is_write, is_whole=is_whole)
+            sure = size if is_whole and size is not None else 0
+            self._add(site, bounds, call, Form(0), size, is_write, sure_bytes=sure)
 
     def _image_access(
         self, frame: Frame, bounds: Bounds, call: ir.Instruction, is_write: bool
@@ -325,7 +332,7 @@ class _Walker:
             size = stride * element
             shift = form.times(stride * element) if form is not None else None
             site = site._replace(scaled=(offset, stride * element))
-        self._add(site, bounds, instruction, shift, size, is_write)
+        self._add(site, bounds, instruction, shift, size, is_write, sure_bytes=lanes * element)
 
     def _add(
         self,
@@ -337,9 +344,9 @@ class _Walker:
         is_write: bool,
         atomic: Atomic | None = None,
         *,
-        is_whole: bool = True,
+        sure_bytes: int | None = None,
     ) -> None:
-        """Note an access of at most `size_bytes`; `is_whole` tells that it touches all of them."""
+        """Note an access of at most `size_bytes`, of which it touches the first `sure_bytes`, or all."""
         if layout.address_space(site.pointer.type) in (0, 3):
             return
         addresses = site.frame.pointer(site.pointer)
@@ -357,7 +364,8 @@ class _Walker:
                         size_bytes,
                         is_write,
                         instruction.line,
-                        self._every_time and is_whole and len(addresses) == 1,
+                        self._every_time and len(addresses) == 1,
+                        size_bytes if sure_bytes is None else sure_bytes,
                         atomic,
                     )
                 )
@@ -377,6 +385,7 @@ def _access(
     is_write: bool,
     line: int,
     is_certain: bool,
+    sure_bytes: int | None,
     atomic: Atomic | None,
 ) -> Access:
     if form is None or size_bytes is None:
@@ -393,6 +402,7 @@ def _access(
             False,
             line,
             False,
+            0,
             bounds,
             site,
             atomic,
@@ -410,6 +420,7 @@ def _access(
         is_exact,
         line,
         is_certain and is_exact and not bounds.is_tired,
+        sure_bytes or 0,
         bounds,
         site,
         atomic,
@@ -425,11 +436,13 @@ def _pointee_bytes(callee: str) -> int:
     return _SCALAR_BYTES[match["scalar"]] * (4 if lanes == 3 else lanes)
 
 
-def _size(frame: Frame, type_text: str) -> int | None:
+def _size(frame: Frame, type_text: str) -> tuple[int | None, int]:
+    """How many bytes an access of this type touches at most (None: not known), and how many surely."""
+    structs = frame.module.structs
     try:
-        return layout.store_bytes(type_text, frame.module.structs)
+        return layout.size_bytes(type_text, structs), layout.store_bytes(type_text, structs)
     except layout.UnknownLayoutError:
-        return None
+        return None, 0
 
 
 def _vector_element(instruction: ir.Instruction, is_write: bool, is_half: bool) -> int:

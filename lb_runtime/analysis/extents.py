@@ -6,7 +6,7 @@ Evaluated for the whole range at once, together with what the accesses' strides 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from lb_runtime.analysis import layout, strides
@@ -15,10 +15,13 @@ from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Form, Span
 from lb_runtime.analysis.frame import Frame
 from lb_runtime.analysis.origins import Memory, Origins
+from lb_runtime.analysis.rough import Rough
 from lb_runtime.analysis.values import WORK_GROUP_POINTER
 from lb_runtime.launch import Launch, LocalArgument, Slice
 from predictor import ir
 
+FAR_BYTES = 1 << 28
+"""No buffer that is made up is as large: what may be touched beyond is not known well."""
 UNKNOWN_TRIPS = 16
 """The iterations that a loop is taken to have which data ends, or of which nothing is known."""
 
@@ -33,6 +36,19 @@ class Reach:
     low: int
     high: int
     is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An access of which it is not known how far it goes.
+
+    `argument` is the buffer's parameter, `reasons` are those of `Rough`.
+    """
+
+    argument: int
+    is_write: bool
+    line: int
+    reasons: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,8 @@ class Extents:
     `steps` estimates the innermost loop iterations of all work-items together. `strides` tells what
     sizes the kernel was written for. `index_limits` bounds what a buffer holds whose integers are added
     to ids where something is written. `read_where_scattered` is the last byte that is read by id
-    of each buffer that is written where data says. `accesses` counts them.
+    of each buffer that is written where data says. `unknown` are the accesses that may go anywhere.
+    `accesses` counts them.
     """
 
     buffers: dict[int, Reach]
@@ -69,6 +86,7 @@ class Extents:
     index_limits: dict[int, int]
     read_where_scattered: dict[int, int]
     accesses: int
+    unknown: tuple[Unknown, ...] = ()
 
 
 def extents(
@@ -79,7 +97,7 @@ def extents(
 ) -> Extents:
     """Evaluate a launch; `data_loops` are those that data ends."""
     whole = Slice(0, 0, launch.nd_range.groups[0])
-    found = slice_accesses(kernel, launch, whole).accesses
+    found, unknown = _narrowed(slice_accesses(kernel, launch, whole).accesses, origins, launch)
     frame = next((a.site.frame for a in found if not a.site.frame.path), None)
     local, lost = _local_spans(frame, origins) if frame is not None else ({}, frozenset())
     sizes = _variable_bytes(kernel)
@@ -107,7 +125,30 @@ def extents(
         _index_limits(found, origins),
         _read_where_scattered(found),
         len(found),
+        unknown,
     )
+
+
+def _narrowed(
+    accesses: Iterable[Access], origins: Origins, launch: Launch
+) -> tuple[list[Access], tuple[Unknown, ...]]:
+    """The accesses with those that may go anywhere estimated, and those that still may."""
+    rough = Rough(origins, launch)
+    found: list[Access] = []
+    unknown: dict[Unknown, None] = {}
+    for access in accesses:
+        if not access.is_exact and (access.span.low < 0 or access.span.high >= FAR_BYTES):
+            span, reasons = rough.access(access)
+            span = access.span.meet(span)
+            is_fact = False
+            if span.low <= span.high:
+                # Where ids and numbers alone decide, a span that is too large is a fact.
+                is_fact = not reasons and span.low >= 0
+                access = replace(access, span=span, is_exact=is_fact)
+            if not is_fact and (span.low < 0 or span.high >= FAR_BYTES):
+                unknown[Unknown(access.argument, access.is_write, access.line, reasons)] = None
+        found.append(access)
+    return found, tuple(unknown)
 
 
 def _index_limits(accesses: Iterable[Access], origins: Origins) -> dict[int, int]:

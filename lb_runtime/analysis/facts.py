@@ -297,6 +297,9 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
     line = instruction.line
     spaces = [layout.address_space(operand.type) for operand in instruction.operands]
     reaches_global = any(space in GLOBAL_SPACES for space in spaces)
+    if instruction.opcode == "call" and "@" + instruction.detail in bodies:
+        # What a function of the program does is in its own instructions, whatever its name.
+        return None
     if atomics.is_atomic(instruction):
         return _forbids_atomic(instruction, used) if reaches_global else None
     if instruction.opcode in ("load", "store"):
@@ -313,13 +316,12 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
         return Reason("indirect-call", "call through a pointer", line)
     name = builtin_name(instruction.detail)
     if any(operand.type.startswith('target("spirv.Image"') for operand in instruction.operands):
-        has_body = "@" + instruction.detail in bodies
-        return None if has_body or _takes_apart(name, instruction) else _image(name, line)
+        return None if _takes_apart(name, instruction) else _image(name, line)
     if name.startswith("llvm.mem") and reaches_global and instruction.operands[-1].text == "true":
         return Reason("volatile", "volatile copy", line)
     if name == "printf":
         return Reason("printf", "printf is called", line)
-    if "sub_group" in name and "@" + instruction.detail not in bodies:
+    if "sub_group" in name:
         return Reason("sub-groups", f"{name} is called", line)
     if "enqueue" in name and not name.startswith("get_"):
         return Reason("device-enqueue", f"{name} is called", line)
@@ -332,7 +334,7 @@ def _forbids(instruction: ir.Instruction, bodies: set[str], used: frozenset[str]
             return Reason("global-fence", f"{name} is called with a wider scope", line)
     if "pipe" in name:
         return Reason("pipe", f"{name} is called", line)
-    if "@" + instruction.detail in bodies or not reaches_global:
+    if not reaches_global:
         return None
     if _VECTOR_ACCESS.match(name) or name in _GROUP_COPIES:
         return None

@@ -228,7 +228,8 @@ def _touches(accesses: Sequence[Access], launch: Launch) -> Iterable[_Touch]:
         start = argument.start_bytes
         rows = [Rows(r.start + start, r.run, r.pitch, r.count) for r in found.rows]
         if rows:
-            yield _Touch(access, tuple(rows), found.is_full and access.is_certain)
+            is_sure = access.is_certain and access.sure_bytes == access.size_bytes
+            yield _Touch(access, tuple(rows), found.is_full and is_sure)
 
 
 def _merge(memory: _Memory, meetings: Meetings, untouched: Set[int]) -> _Merged | Reason:
@@ -337,6 +338,7 @@ def _is_same_value(one: _Touch, other: _Touch, untouched: Set[int]) -> bool:
     value = one.access.written
     return (
         bool(value.text)
+        and one.access.argument == other.access.argument
         and value == other.access.written
         and value.sources <= untouched
         and one.access.size_bytes == other.access.size_bytes
@@ -368,7 +370,11 @@ def _merge_atomics(memory: _Memory) -> _Merged | Reason:
             detail = f"{memory.name} is {what} here and changed by atomics in line {first.line}"
             return Reason("global-atomic", detail, touch.access.line)
         start = region.start // atomic.width_bytes * atomic.width_bytes
-        stop = min(-(-region.stop // atomic.width_bytes) * atomic.width_bytes, memory.size_bytes)
+        width = atomic.width_bytes
+        # No integer reaches into what is left at the end of a memory.
+        stop = min(-(-region.stop // width) * width, memory.size_bytes // width * width)
+        if start >= stop:
+            continue
         if zones and zones[-1].stop > start:
             last = zones[-1]
             if (last.operation, last.width_bytes, last.is_signed) != tuple(atomic) and not (

@@ -54,7 +54,20 @@ def size_bytes(type_text: str, structs: dict[str, str]) -> int:
 
 
 def store_bytes(type_text: str, structs: dict[str, str]) -> int:
-    """How many bytes a load or store of this type touches at most."""
+    """How many bytes a store of this type is sure to write: lanes and numbers, without what pads them.
+
+    0 for structs and arrays, of which that is not told. What a device writes beside lies within
+    `size_bytes`.
+
+    Raises:
+        UnknownLayoutError: the type has no fixed size.
+    """
+    if shape := vector(type_text):
+        return shape[0] * size_bytes(shape[1], structs)
+    if bits := integer_bits(type_text):
+        return bits // 8
+    if is_struct(type_text) or element(type_text):
+        return 0
     return size_bytes(type_text, structs)
 
 

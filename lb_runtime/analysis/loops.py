@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from lb_runtime.analysis import layout
 from lb_runtime.analysis.control import ControlFlow, Loop
 from lb_runtime.analysis.forms import Bounds, Constraint, Form, Span, Symbol
-from lb_runtime.analysis.guards import SWAPPED, Definitions, comparisons
+from lb_runtime.analysis.guards import SWAPPED, Definitions, comparisons, leaves
 from lb_runtime.analysis.values import builtin_name, type_span
 from predictor import ir
 
@@ -188,11 +188,15 @@ class _Finder:
             every_time = all(flow.dominates(name, latch) for latch in loop.latches)
             if stays[0] == stays[1] or not every_time:
                 continue
-            held = comparisons(self._scope.definitions, branch.operands[0], stays[0])
+            definitions = self._scope.definitions
+            held = comparisons(definitions, branch.operands[0], stays[0])
+            is_alone = (
+                self._has_one_exit() and leaves(definitions, branch.operands[0], stays[0]) == 1
+            )
             for predicate, left, right in held:
                 for gap in (
-                    self._gap(predicate, left, right, before),
-                    self._gap(SWAPPED[predicate], right, left, before),
+                    self._gap(predicate, left, right, before, is_alone),
+                    self._gap(SWAPPED[predicate], right, left, before, is_alone),
                 ):
                     if gap is not None:
                         found.append(gap)
@@ -216,8 +220,14 @@ class _Finder:
         return None
 
     def _gap(
-        self, predicate: str, left: ir.Operand, right: ir.Operand, before: Bounds
+        self,
+        predicate: str,
+        left: ir.Operand,
+        right: ir.Operand,
+        before: Bounds,
+        is_alone: bool,
     ) -> _Gap | None:
+        """What a comparison says of a counter; `is_alone` tells that nothing else ends the loop."""
         counter = self._counter(left)
         limit = self._invariant(right) if counter is not None else None
         if counter is None or limit is None:
@@ -235,7 +245,9 @@ class _Finder:
             # As a signed number, which forms are, it is not what the comparison sees.
             return None
         if predicate == "ne":
-            met = self._is_met(induction, before.interval(limit - first), spans, is_unsigned)
+            met = self._is_met(
+                induction, before.interval(limit - first), spans, is_unsigned, is_alone
+            )
             return _Gap(induction, first, limit, 1) if met else None
         excluded = int(predicate[1:] == towards)
         if predicate[1:] not in (towards, towards[0] + "e"):
@@ -246,7 +258,11 @@ class _Finder:
 
     @staticmethod
     def _is_met(
-        induction: Induction, distance: Span, spans: tuple[Span, Span, Span], is_unsigned: bool
+        induction: Induction,
+        distance: Span,
+        spans: tuple[Span, Span, Span],
+        is_unsigned: bool,
+        is_alone: bool,
     ) -> bool:
         """Whether a counter that runs until it equals the limit gets there before it wraps around."""
         step = induction.step
@@ -261,7 +277,16 @@ class _Finder:
         promised = "nsw" in induction.flags or (
             "nuw" in induction.flags and step > 0 and min(span.low for span in spans) >= 0
         )
-        return abs(step) == 1 and promised and not is_unsigned
+        # What else ends the loop may do so before, and the counter never get there.
+        return abs(step) == 1 and promised and not is_unsigned and is_alone
+
+    def _has_one_exit(self) -> bool:
+        inside = self._loop.blocks
+        flow = self._scope.flow
+        ways = [
+            target for name in inside for target in flow.successors(name) if target not in inside
+        ]
+        return len(ways) == 1
 
     def _in_range(self, gap: _Gap, before: Bounds) -> Constraint:
         """A counter is at its start, or a step further than a value that the comparison let through.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import gcd
 from typing import NamedTuple
 
 from lb_runtime.analysis.accesses import Access
@@ -59,7 +60,7 @@ class Meetings:
 
         `shared_bytes` are bytes of their memory at which both might.
         """
-        if self._left < 0:
+        if self._left < 0 or not write.sure_bytes or not other.sure_bytes:
             return False
         for item, iterations in self._writers(write, shared_bytes):
             place = item.place(write, iterations)
@@ -67,15 +68,15 @@ class Meetings:
                 continue
             # From bytes of one argument to bytes of the other, which may start elsewhere in a memory.
             byte = place.byte + self._starts[write.argument] - self._starts[other.argument]
-            for met, inner in self._meeting(other, byte, write.size_bytes):
+            for met, inner in self._meeting(other, byte, write.sure_bytes):
                 self._left -= 1
                 if self._left < 0:
                     return False
                 there = met.place(other, inner)
                 if (
                     there is not None
-                    and there.byte < byte + write.size_bytes
-                    and byte < there.byte + other.size_bytes
+                    and there.byte < byte + write.sure_bytes
+                    and byte < there.byte + other.sure_bytes
                     and met.makes(other, inner)
                 ):
                     return True
@@ -88,7 +89,8 @@ class Meetings:
         if all(symbol.kind not in ("opaque", "choice") for symbol in write.form.symbols()):
             for byte in shared_bytes:
                 self._left -= 1
-                yield from self._meeting(write, byte - self._starts[write.argument], 1)
+                place = byte - self._starts[write.argument]
+                yield from self._meeting(write, place, 1)
         yield from self._candidates(write)
 
     def _item(self, ids: tuple[int, ...]) -> WorkItem:
@@ -119,9 +121,12 @@ class Meetings:
         if any(symbol.kind in ("opaque", "choice") for symbol in access.form.symbols()):
             yield from self._candidates(access)
             return
-        step = max(1, min(size_bytes, access.size_bytes))
-        first = byte - (access.size_bytes - step) // step * step
-        for target in dict.fromkeys((byte, *range(first, byte + size_bytes, step)[:8])):
+        # All addresses are the constant and whole steps; the nearest are tried first.
+        step = gcd(*(coefficient for _, coefficient in access.form.terms)) or 1 << 62
+        first = byte - access.sure_bytes + 1
+        first += (access.form.constant - first) % step
+        targets = range(first, byte + size_bytes, step)
+        for target in sorted(targets, key=lambda target: abs(target - byte))[:8]:
             yield from self._at(access, target)
 
     def _at(self, access: Access, byte: int) -> Iterator[tuple[WorkItem, Iterations]]:

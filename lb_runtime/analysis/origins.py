@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lb_runtime.analysis import layout
-from lb_runtime.analysis.control import ControlFlow
+from lb_runtime.analysis.control import ControlFlow, Loop
 from lb_runtime.analysis.values import builtin_name
 from predictor import ir
 
@@ -150,6 +150,15 @@ class Origins:
         calls = self._calls.get(place.function, ())
         return [], [Place(caller, call.operands[number]) for caller, call in calls]
 
+    def given(self, function: str, operand: ir.Operand) -> list[Place]:
+        """What the callers of a helper give for its parameter; none for the kernel's own."""
+        return self._parameter(Place(function, operand))[1]
+
+    def loop_of(self, function: str, phi: ir.Instruction) -> Loop | None:
+        """The loop whose header a phi stands in."""
+        found = self._definitions.get((function, phi.name))
+        return self.flows[function].loops.get(found[1]) if found else None
+
     def _called(
         self, function: str, instruction: ir.Instruction, linear: bool
     ) -> tuple[list[Origin], list[Place]]:
@@ -180,7 +189,7 @@ class Origins:
             if kind == "argument":
                 found.append(Origin("load", int(which), bits))
             else:
-                further.extend(self._stored((kind, which)))
+                further.extend(self.stored((kind, which)))
         return found, further
 
     def memory(self, function: str, operand: ir.Operand) -> frozenset[Memory]:
@@ -222,7 +231,7 @@ class Origins:
                 result.add((f"private {place.function}", name))
         return frozenset(result)
 
-    def _stored(self, memory: Memory) -> list[Place]:
+    def stored(self, memory: Memory) -> list[Place]:
         """The values that are stored to private or local memory."""
         if self._stores is None:
             self._stores = {}
@@ -231,9 +240,8 @@ class Origins:
                     for instruction in block.instructions:
                         if instruction.opcode == "store":
                             value, pointer = instruction.operands[:2]
-                            if value.kind == "local":
-                                for each in self.memory(name, pointer):
-                                    self._stores.setdefault(each, []).append(Place(name, value))
+                            for each in self.memory(name, pointer):
+                                self._stores.setdefault(each, []).append(Place(name, value))
         return self._stores.get(memory, [])
 
 

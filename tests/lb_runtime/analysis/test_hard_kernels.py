@@ -41,6 +41,14 @@ BODIES: dict[str, tuple[str, int]] = {
         " if (i<40) ((global S *)out)[i]=s;",
         1024,
     ),
+    "two ways out joined": (
+        "uint t=(uint)x[i]%7u; int v=x[i&~3]; for (int j=2;j>=0 && t!=(uint)j;j--) out[i*3+j]=v;",
+        1024,
+    ),
+    "two ways out up": (
+        "for (int j=0;j<3;j++) { if ((x[i]%7-1)==j) break; out[i*3+j]=x[i]; }",
+        1024,
+    ),
     "sym step": (
         "int s=0; for (int j=0;j<1000;j+=n) s+=x[j]; out[i]=s;",
         7,

@@ -492,3 +492,63 @@ def test_a_dimension_that_cannot_be_cut_at_the_shares_gives_way_to_one_that_can(
         verdict = judge(facts, launch, (0.78, 0.22))
         assert isinstance(verdict, Splittable)
         assert (verdict.dimension, len(verdict.slices)) == (shape.index(5), 2)
+
+
+def test_functions_are_what_they_do_whatever_their_names() -> None:
+    for name in ("atom_charge", "atomic_store_it", "enqueue_item", "pipeline", "my_sub_group"):
+        source = (
+            f"void __attribute__((noinline)) {name}(global int *p, global const int *q, int i)"
+            "{ p[i] = q[i]; }" + kernel(f"{name}(y, x, i);")
+        )
+        assert merges(split(source, (X, Y, N))) == {"x": NONE, "y": RANGE, "n": None}
+        constants = (
+            f"int __attribute__((noinline)) {name}(constant int *q, int i) {{ return q[i]; }}"
+            + kernel(f"y[i] = {name}(q, i);", "constant int *q, global int *y")
+        )
+        needs = split(constants, (X, Y), shares=(0.5, 0.5)).arguments[0].footprints[0].needs
+        assert needs == Region.range(0, 4 * N // 2)
+
+
+def test_atomics_at_the_end_of_a_buffer_that_is_no_whole_number_of_integers() -> None:
+    source = kernel("atomic_inc(y + x[i]);")
+    odd = np.zeros(1001, np.uint8)
+    (zone,) = split(source, (X, odd, N)).arguments[1].zones
+    assert (zone.start, zone.stop) == (0, 1000)
+
+
+OVERLAPS = {
+    "vectors": "vstore2((int2)(i, 2 * i), 0, y + i);",
+    "wide integers": "*(global long *)(y + i) = i;",
+    "after a loop": "int s = 0; for (int j = 0; j < n; j++) s += x[j]; x[i] = s;",
+    "a sum by all groups": (
+        "local int t[8]; int l = get_local_id(0); t[l] = x[i]; for (int s = 4; s > 0; s >>= 1)"
+        "{ barrier(CLK_LOCAL_MEM_FENCE); if (l < s) t[l] += t[l + s]; } if (l == 0) y[0] = t[0];"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_meetings_are_found_where_first_bytes_differ_and_past_loops(name: str) -> None:
+    assert declined(kernel(OVERLAPS[name]), X, Y, N) in (["same-location"], ["crosses-parts"])
+
+
+NOT_SURELY_TOUCHED = {
+    "a count from data": (
+        "local int t[8]; event_t e = async_work_group_copy(y + get_group_id(0) * 4, t, x[i] & 1, 0);"
+        " wait_group_events(1, &e); y[get_group_id(0) * 4 + 2] = 5;"
+    ),
+    "a memset by data": (
+        "int m = x[i] & 3; for (int k = 0; k < m; k++) ((global char *)y)[i * 4 + k] = 0;"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SURELY_TOUCHED)
+def test_what_may_be_touched_shows_no_race(name: str) -> None:
+    split(kernel(NOT_SURELY_TOUCHED[name]), (X, Y, N))
+
+
+def test_values_by_address_count_within_one_argument() -> None:
+    source = kernel("x[i] = i; y[i] = i;")
+    memory = np.zeros(2 * N, np.int32)
+    assert declined(source, memory[:N], memory[N // 2 : N // 2 + N], N) == ["same-location"]

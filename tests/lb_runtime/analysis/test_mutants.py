@@ -296,3 +296,27 @@ def test_an_analysis_that_gives_up_is_still_right(
     monkeypatch.setattr(forms.Bounds, "is_tired", False)
     monkeypatch.setattr(forms.Bounds, "_propagate", lambda self, constraint: None)
     assert fault(oracle, "if (i < 70) y[i] = x[i];", given)
+
+
+@pytest.mark.parametrize("element", ["int3", "char3", "float3"])
+def test_padding_that_is_thought_to_be_written_is_caught(
+    oracle: SliceOracle, monkeypatch: pytest.MonkeyPatch, element: str
+) -> None:
+    source = (
+        f"kernel void k(global {element} *y) "
+        "{ int i = get_global_id(0); y[i].x = i; y[i].y = 2; y[i].z = 1; }"
+    )
+    given: list[HostValue] = [np.arange(16 * N, dtype=np.uint8)]
+    assert not oracle.check(source, given, (N,), (8,))[1]
+    monkeypatch.setattr(accesses.layout, "store_bytes", accesses.layout.size_bytes)
+    assert oracle.check(source, given, (N,), (8,))[1]
+
+
+def test_an_empty_copy_that_is_thought_to_write_is_caught(oracle: SliceOracle) -> None:
+    source = (
+        "kernel void k(global int *y, int n) { local int t[8]; t[get_local_id(0)] = 7;"
+        " event_t e = async_work_group_copy(y + get_group_id(0) * 8, t, n, 0);"
+        " wait_group_events(1, &e); }"
+    )
+    for n in (0, 1, 8):
+        assert not oracle.check(source, [np.arange(N, dtype=np.int32), n], (N,), (8,))[1]
