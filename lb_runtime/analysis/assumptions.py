@@ -47,6 +47,7 @@ class AssumedLaunch:
     `made` holds what was chosen for each parameter without a value; `notes` what a reader should know
     beyond that. `is_range_made` tells that the range was chosen too, `is_local_made` that only the local
     size was. `verdict` is that on the launch in halves, None where choosing did not need it.
+    `dangers` are the reasons not to run it: accesses that may leave memory which was made up.
     """
 
     launch: Launch
@@ -55,6 +56,7 @@ class AssumedLaunch:
     is_local_made: bool
     notes: tuple[str, ...]
     verdict: Verdict | None = None
+    dangers: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -142,6 +144,7 @@ class _Search:
             self._given is not None and found.guess.nd_range != self._given,
             found.notes,
             found.verdict,
+            found.dangers,
         )
 
     def _guesses(self) -> Iterator[Guess]:

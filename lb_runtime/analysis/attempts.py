@@ -126,7 +126,39 @@ class Maker:
             and reach.high >= value.nbytes
             for index, reach in reached.buffers.items()
         )
-        return Attempt(guess, launch, made, tuple(notes), reached, total, negative, beyond, is_open)
+        dangers = tuple(self._dangers(reached, contents, made))
+        return Attempt(
+            guess, launch, made, tuple(notes), reached, total, negative, beyond, is_open, dangers
+        )
+
+    def _dangers(
+        self, reached: Extents, contents: Mapping[int, Integers], made: Mapping[int, Made]
+    ) -> Iterator[str]:
+        """What may leave memory that was made up; what was given is the giver's to know."""
+        parameters = self._kernel.parameters
+        for index, reach in reached.buffers.items():
+            if index in made and _is_known(reach) and reach.low < 0:
+                yield f"{parameters[index].name} may be touched {-reach.low} bytes before its start"
+        for index in sorted(contents.keys() & self._usage.stored & made.keys()):
+            yield f"{parameters[index].name} holds indices, and the kernel writes it"
+        ended = {"data": "data", "float": "floating-point numbers", "loop": "a loop"}
+        for each in reached.unknown:
+            is_led = each.reasons & {"data", "float"}
+            # Counters that are made up begin at zero; vectors are made of small numbers.
+            is_small = each.reasons <= {"atomic", "parameter"}
+            if each.argument in made and (is_led or (each.is_write and not is_small)):
+                why = next((ended[key] for key in ended if key in each.reasons), "numbers")
+                way = "written" if each.is_write else "read"
+                yield (
+                    f"line {each.line}: where {parameters[each.argument].name} is {way} follows from "
+                    f"{why}"
+                )
+        # Where a pointer is not followed, nothing tells how far what it points into is reached.
+        lost = [reached.lost] if reached.lost else []
+        lost += [each for each in self._kernel.reasons if each.code == "unknown-pointer"]
+        for index, parameter in enumerate(parameters):
+            if lost and parameter.kind == "buffer" and index in made:
+                yield f"line {lost[0].line}: a pointer is not followed, perhaps into {parameter.name}"
 
     def _open_scalars(self) -> list[tuple[int, Use]]:
         """The parameters by value that no value was given for, and their uses."""
@@ -282,10 +314,12 @@ class Maker:
         if reach is None:
             return least
         if _is_known(reach):
-            return max(least, -(-(reach.high + 1) // element.size_bytes))
+            least = max(least, -(-(reach.high + 1) // element.size_bytes))
+            if index not in reached.estimated or reach.is_exact:
+                return least
         told = max((known.high for at, known in contents.items() if at != index), default=0)
         count = 2 * max(guess.nd_range.items, told + ROW_ENTRIES)
-        return max(1, min(count, MEMORY_CAP_BYTES // 16 // element.size_bytes))
+        return max(least, min(count, MEMORY_CAP_BYTES // 16 // element.size_bytes))
 
     def _contents(
         self, guess: Guess, reached: Extents, before: Mapping[int, Integers]
@@ -311,6 +345,9 @@ class Maker:
                 # What is written where data says must not be what other work-items read by id.
                 last = min(start + known.high, (1 << (bits - 1)) - 1)
                 known = known._replace(low=max(0, last - known.high), high=last)
+            room = self._usage.rooms.get(index)
+            if room is not None:
+                known = known._replace(low=0, high=min(known.high, room - 1))
             found[index] = known
         return found
 

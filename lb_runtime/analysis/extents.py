@@ -15,6 +15,7 @@ from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Form, Span
 from lb_runtime.analysis.frame import Frame
 from lb_runtime.analysis.origins import Memory, Origins
+from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.rough import Rough
 from lb_runtime.analysis.values import WORK_GROUP_POINTER
 from lb_runtime.launch import Launch, LocalArgument, Slice
@@ -74,7 +75,9 @@ class Extents:
     `steps` estimates the innermost loop iterations of all work-items together. `strides` tells what
     sizes the kernel was written for. `index_limits` bounds what a buffer holds whose integers are added
     to ids where something is written. `read_where_scattered` is the last byte that is read by id
-    of each buffer that is written where data says. `unknown` are the accesses that may go anywhere.
+    of each buffer that is written where data says. `estimated` are the buffers of
+    which some access goes where forms do not follow it, `unknown` those accesses that may go anywhere;
+    `lost` tells of a pointer that is not followed.
     `accesses` counts them.
     """
 
@@ -86,7 +89,9 @@ class Extents:
     index_limits: dict[int, int]
     read_where_scattered: dict[int, int]
     accesses: int
-    unknown: tuple[Unknown, ...] = ()
+    estimated: frozenset[int]
+    unknown: tuple[Unknown, ...]
+    lost: Reason | None
 
 
 def extents(
@@ -97,7 +102,9 @@ def extents(
 ) -> Extents:
     """Evaluate a launch; `data_loops` are those that data ends."""
     whole = Slice(0, 0, launch.nd_range.groups[0])
-    found, unknown = _narrowed(slice_accesses(kernel, launch, whole).accesses, origins, launch)
+    walked = slice_accesses(kernel, launch, whole)
+    accesses = walked.accesses
+    found, unknown = _narrowed(accesses, origins, launch)
     frame = next((a.site.frame for a in found if not a.site.frame.path), None)
     local, lost = _local_spans(frame, origins) if frame is not None else ({}, frozenset())
     sizes = _variable_bytes(kernel)
@@ -125,8 +132,16 @@ def extents(
         _index_limits(found, origins),
         _read_where_scattered(found),
         len(found),
+        frozenset(each.argument for each in accesses if _is_far(each)),
         unknown,
+        walked.reason if walked.reason and walked.reason.code == "unknown-pointer" else None,
     )
+
+
+def _is_far(access: Access) -> bool:
+    """Whether an access may go further than any buffer that is made up."""
+    is_far = access.span.low < -FAR_BYTES or access.span.high >= FAR_BYTES
+    return is_far and not access.is_exact
 
 
 def _narrowed(
@@ -137,13 +152,13 @@ def _narrowed(
     found: list[Access] = []
     unknown: dict[Unknown, None] = {}
     for access in accesses:
-        if not access.is_exact and (access.span.low < 0 or access.span.high >= FAR_BYTES):
+        if _is_far(access) or (access.span.low < 0 and not access.is_exact):
             span, reasons = rough.access(access)
             span = access.span.meet(span)
             is_fact = False
             if span.low <= span.high:
                 # Where ids and numbers alone decide, a span that is too large is a fact.
-                is_fact = not reasons and span.low >= 0
+                is_fact = not reasons and span.low >= 0 and span.high >= FAR_BYTES
                 access = replace(access, span=span, is_exact=is_fact)
             if not is_fact and (span.low < 0 or span.high >= FAR_BYTES):
                 unknown[Unknown(access.argument, access.is_write, access.line, reasons)] = None

@@ -22,7 +22,10 @@ FAR = 1 << 62
 ANYTHING = Span(-FAR, FAR)
 _BUDGET = 3000
 """The instructions that are looked at for one value."""
+_DEPTH = 60
+"""How deep definitions are followed."""
 _ROUNDS = 4
+"""How often a value that a loop changes is looked at, before it is taken to go anywhere."""
 _KEEPS = frozenset("sext trunc freeze bitcast fneg".split())
 
 
@@ -30,14 +33,14 @@ class Rough:
     """Spans of the integers of one launch. `reasons` collects why a span may be wide.
 
     These are "data" (loaded, and nothing says what was), "float" (rounded from floating point), "loop"
-    (it is not known how often it runs), "atomic" and "other".
+    (it is not known how often it runs), "atomic", "parameter" (a vector or struct by value) and "other".
     """
 
     def __init__(self, origins: Origins, launch: Launch) -> None:
         self._origins = origins
         self._launch = launch
         self._assumed: dict[tuple[str, str], Span] = {}
-        self._left = 0
+        self._left = self._depth = 0
         self.reasons: set[str] = set()
 
     def access(self, access: Access) -> tuple[Span, frozenset[str]]:
@@ -70,7 +73,7 @@ class Rough:
 
     def _of(self, function: str, operand: ir.Operand) -> Span:
         self._left -= 1
-        if self._left < 0:
+        if self._left < 0 or self._depth > _DEPTH:
             return self._lost("other")
         if operand.kind != "local":
             return _literal(operand)
@@ -80,7 +83,10 @@ class Rough:
         definition = self._origins.definition_of(function, operand)
         if definition is None:
             return self._parameter(function, operand)
-        return _within(self._result(function, definition))
+        self._depth += 1
+        found = self._result(function, definition)
+        self._depth -= 1
+        return _within(found)
 
     def _lost(self, why: str, span: Span = ANYTHING) -> Span:
         self.reasons.add(why)
@@ -100,13 +106,13 @@ class Rough:
                 try:
                     value = int(argument.value)
                 except (TypeError, ValueError):
-                    return self._lost("other")
+                    return self._lost("parameter")
                 return Span(value, value)
-            return self._lost("other")
+            return self._lost("parameter")
         key = function, operand.text
         self._assumed[key] = ANYTHING
         found = self._hull([self._of(*place) for place in places])
-        del self._assumed[key]
+        self._assumed.pop(key, None)
         return found
 
     def _result(self, function: str, instruction: ir.Instruction) -> Span:
@@ -133,12 +139,16 @@ class Rough:
         if opcode == "zext":
             found = self._of(function, operands[0])
             most = (1 << (_bits(operands[0].type) or 64)) - 1
-            return Span(0, most) if found.low < 0 else Span(found.low, min(found.high, most))
+            if found.low < 0:
+                if not self.reasons:
+                    self.reasons.add("other")
+                return Span(0, most)
+            return Span(found.low, min(found.high, most))
         if len(operands) == 2:
             left, right = (self._of(function, each) for each in operands)
-            found_span = _arithmetic(opcode, left, right)
-            if found_span is not None:
-                return found_span
+            told = _arithmetic(opcode, left, right)
+            if told is not None:
+                return told
         return self._lost("other")
 
     def _called(self, function: str, call: ir.Instruction) -> Span:
@@ -241,7 +251,7 @@ class Rough:
         if step is not None:
             self._assumed[key] = start
             trips = self._trips(function, loop)
-            del self._assumed[key]
+            self._assumed.pop(key, None)
             if trips is None:
                 if step.low < 0 < step.high:
                     return self._lost("loop")
@@ -258,7 +268,7 @@ class Rough:
                 self._assumed[key] = span
                 wider = span.hull(self._hull([self._of(function, each) for each in back]))
                 if wider == span:
-                    del self._assumed[key]
+                    self._assumed.pop(key, None)
                     return span
                 span = wider
             self._assumed.pop(key, None)

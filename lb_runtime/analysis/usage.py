@@ -6,7 +6,8 @@ nobody described; nothing that keeps a split safe relies on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -84,7 +85,8 @@ class Usage:
     each parameter passed by value; `indices` what integers of which width lead to, by buffer parameter;
     `elements` the LLVM types that are loaded from and stored to a buffer parameter; `stored` the buffer
     parameters that integers are written to; `by_data` those whose places data decides; `data_loops` the
-    loops that data ends, by function and header; `atomic` the buffer parameters that atomics touch.
+    loops that data ends, by function and header; `atomic` the buffer parameters that atomics touch;
+    `rooms` the elements of the smallest array, not in a buffer, that a buffer's integers are indices of.
     """
 
     dimensions: int
@@ -95,6 +97,7 @@ class Usage:
     by_data: frozenset[int]
     data_loops: frozenset[tuple[str, str]]
     atomic: frozenset[int]
+    rooms: dict[int, int]
 
 
 def usage(kernel: KernelFacts) -> Usage:
@@ -113,6 +116,7 @@ class _Reader:
         self._by_data: set[int] = set()
         self._data_loops: set[tuple[str, str]] = set()
         self._atomic: set[int] = set()
+        self._rooms: dict[int, int] = {}
         self._dimensions = 1
 
     def read(self) -> Usage:
@@ -140,6 +144,7 @@ class _Reader:
             frozenset(self._by_data),
             frozenset(self._data_loops),
             frozenset(self._atomic),
+            self._rooms,
         )
 
     def _visit(self, function: str, block: str, instruction: ir.Instruction) -> None:
@@ -155,6 +160,8 @@ class _Reader:
                 self._index(function, operand, IndexUse.READ)
                 if any(o.kind == "load" for o in self._origins.of(function, operand)):
                     self._by_data |= reached
+            if not reached:
+                self._inside(function, instruction)
         elif opcode in ("load", "store"):
             self._access(function, instruction)
         elif opcode == "icmp":
@@ -194,6 +201,23 @@ class _Reader:
         less = self._subtracted(function, operand)
         for number in self._parameters(function, operand, linear=True):
             self._use(number, Role.BACK if number in less else Role.OFFSET)
+
+    def _inside(self, function: str, step: ir.Instruction) -> None:
+        """Integers that are indices of an array in private, local or program-scope memory."""
+        array = re.match(r"\[(\d+) x ", step.detail)
+        for operand in step.operands[1:]:
+            definition = self._origins.definition_of(function, operand)
+            while definition is not None and definition.opcode in ("sext", "zext", "trunc"):
+                operand = definition.operands[0]
+                definition = self._origins.definition_of(function, operand)
+            if definition is None or definition.opcode in ("and", "urem", "srem"):
+                continue
+            is_plain = definition.opcode in ("load", "extractelement")
+            room = int(array[1]) if array and is_plain else 1
+            for origin in self._origins.of(function, operand):
+                if origin.kind == "load" and origin.bits and room < 1 << origin.bits:
+                    self._indices.setdefault(origin.number, set()).add((origin.bits, IndexUse.READ))
+                    self._rooms[origin.number] = min(self._rooms.get(origin.number, room), room)
 
     def _access(self, function: str, instruction: ir.Instruction) -> None:
         is_store = instruction.opcode == "store"
@@ -236,6 +260,9 @@ class _Reader:
         if name in ("get_global_id", "get_local_id", "get_group_id", "get_global_size"):
             if operands and operands[0].text in ("0", "1", "2"):
                 self._dimensions = max(self._dimensions, int(operands[0].text) + 1)
+        elif name in ("min", "max", "clamp") or re.match(r"llvm\.[su](min|max)\.", name):
+            for number in self._clamps(function, operands):
+                self._use(number, Role.LIMIT)
         elif name.startswith("vload") and len(operands) == 2:
             self._index(function, operands[0], IndexUse.READ)
             self._touch(function, operands[1], instruction.type, False)
@@ -244,6 +271,12 @@ class _Reader:
             self._touch(function, operands[2], operands[0].type, True)
 
     # Scalars
+
+    def _clamps(self, function: str, operands: Sequence[ir.Operand]) -> set[int]:
+        """The parameters that bound data which is clamped."""
+        found = {n for each in operands for n in self._parameters(function, each, linear=True)}
+        kinds = {o.kind for each in operands for o in self._origins.of(function, each)}
+        return found if "load" in kinds else set()
 
     def _compared(self, function: str, block: str, instruction: ir.Instruction) -> None:
         left, right = instruction.operands

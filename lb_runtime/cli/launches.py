@@ -233,6 +233,18 @@ class ChosenLaunch:
                 values.append(_value(chosen, seed, position))
         return values
 
+    def refuse_danger(self) -> None:
+        """Refuse to run where made-up data may lead outside of memory, which crashes drivers.
+
+        Raises:
+            ArgumentError: it may.
+        """
+        if self.assumed.dangers:
+            raise ArgumentError(
+                f"not run with made-up data, which may lead outside of memory: {self.assumed.dangers[0]}; "
+                "give --arg NAME=SPEC for it and for what it is computed from"
+            )
+
     def tell(self, indent: str = "") -> None:
         """Print what was assumed; nothing where nothing was."""
         if self.assumed.text:

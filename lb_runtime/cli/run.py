@@ -76,6 +76,7 @@ def command(
     """
     choice = choose_kernel(path, name, build_options)
     chosen = choose_launch(choice, global_size, local_size, offset, specs, seed)
+    chosen.refuse_danger()
     values = chosen.values(seed)
     with Runtime(cpu, gpu, exact=exact, strict=strict) as runtime, status("running") as tell:
         trial = run_trial(

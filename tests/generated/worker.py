@@ -1,7 +1,8 @@
 """A process that checks kernels, so that a driver which crashes over one takes only that process along.
 
 Intel's compiler and PoCL both end the process over some kernels, split or not. A kernel over which the
-process ends is run again, whole: only if it ends then too is that the driver's affair.
+process ends is run again, whole, in a fresh one: only if that crashes too, over the launch or over the
+memory that it left broken, is that the driver's affair.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from lb_runtime.devices import discover
 KERNELS_PER_PROCESS = 400
 """Drivers keep what they compiled for as long as the process lives."""
 SECONDS_PER_KERNEL = 120.0
+WHOLE_RUNS = 20
+"""So often a kernel is run whole over which a process has ended."""
 
 
 class Worker:
@@ -44,7 +47,7 @@ class Worker:
         checked = self._ask(generated, whole=False)
         if checked is not None:
             return checked
-        if self._ask(generated, whole=True) is None:
+        if self._ask(generated, whole=True) is None or self._ends_badly():
             return Checked("", driver_crashed=True)
         return Checked("the process ended, or did not answer, though the whole launch runs")
 
@@ -64,6 +67,16 @@ class Worker:
             pass
         self.close()
         return None
+
+    def _ends_badly(self) -> bool:
+        """Whether a process that is asked to end does so with a crash."""
+        if self._connection is None or self._process is None:
+            return True
+        self._connection.close()
+        self._process.join(SECONDS_PER_KERNEL)
+        crashed = self._process.exitcode != 0
+        self.close()
+        return crashed
 
     def _start(self) -> Connection:
         spawn = multiprocessing.get_context("spawn")
@@ -97,7 +110,9 @@ def _serve(connection: Connection) -> None:
         if pair not in checkers:
             checkers[pair] = Checker(_opened(pair))
         if whole:
-            checkers[pair].run_whole(generated)
+            # Memory that a driver breaks shows by and by.
+            for _ in range(WHOLE_RUNS):
+                checkers[pair].run_whole(generated)
             connection.send(Checked(""))
         else:
             connection.send(checkers[pair].check(generated))
