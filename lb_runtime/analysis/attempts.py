@@ -137,7 +137,8 @@ class Maker:
         """What may leave memory that was made up; what was given is the giver's to know."""
         parameters = self._kernel.parameters
         for index, reach in reached.buffers.items():
-            if index in made and _is_known(reach) and reach.low < 0:
+            # Where ids alone decide, a guard that is not followed may keep it inside.
+            if index in made and _is_known(reach) and reach.low < 0 and not reach.is_exact:
                 yield f"{parameters[index].name} may be touched {-reach.low} bytes before its start"
         for index in sorted(contents.keys() & self._usage.stored & made.keys()):
             yield f"{parameters[index].name} holds indices, and the kernel writes it"
@@ -346,7 +347,7 @@ class Maker:
                 last = min(start + known.high, (1 << (bits - 1)) - 1)
                 known = known._replace(low=max(0, last - known.high), high=last)
             room = self._usage.rooms.get(index)
-            if room is not None:
+            if room is not None and index not in self._usage.stored:
                 known = known._replace(low=0, high=min(known.high, room - 1))
             found[index] = known
         return found

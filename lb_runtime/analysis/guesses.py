@@ -50,7 +50,8 @@ class Attempt:
 
     `is_negative` tells that a buffer is reached into before its start, `is_beyond` that one that was given
     is too small, `is_open` that it is not known how far one is reached into though no data decides it, as
-    where an index is too large for its type. `dangers` tell what may leave memory that was made up. `is_clear` tells that no two parts meet where ids alone
+    where an index is too large for its type. `dangers` tell what may leave made-up memory.
+    `is_clear` tells that no two parts meet where ids alone
     decide, `is_exact` that no merge compares whole buffers. `verdict` is that on the launch in halves,
     None where it was not asked for.
     """

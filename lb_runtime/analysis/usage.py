@@ -275,8 +275,9 @@ class _Reader:
     def _clamps(self, function: str, operands: Sequence[ir.Operand]) -> set[int]:
         """The parameters that bound data which is clamped."""
         found = {n for each in operands for n in self._parameters(function, each, linear=True)}
-        kinds = {o.kind for each in operands for o in self._origins.of(function, each)}
-        return found if "load" in kinds else set()
+        origins = {o for each in operands for o in self._origins.of(function, each)}
+        is_index = origins and all(o.bits for o in origins if o.kind == "load")
+        return found if is_index and any(o.kind == "load" for o in origins) else set()
 
     def _compared(self, function: str, block: str, instruction: ir.Instruction) -> None:
         left, right = instruction.operands

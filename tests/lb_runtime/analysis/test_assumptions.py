@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lb_runtime.analysis import attempts, extents
+from lb_runtime.analysis import attempts, extents, usage
 from lb_runtime.analysis.assumptions import AssumedLaunch, assume
 from lb_runtime.analysis.guesses import MEMORY_CAP_BYTES, STEP_CAP
 from lb_runtime.analysis.judge import judge
@@ -315,3 +315,49 @@ def test_the_text_says_the_same_launch_again() -> None:
 def test_the_same_kernel_gets_the_same_launch() -> None:
     source = kernel("if (i < n) y[i] = x[i];")
     assert assumed(source) == assumed(source)
+
+
+# Indices stay inside
+
+INSIDE = {
+    "a private array": ("int h[16]; for (int t = 0; t < 16; t++) h[t] = t; y[i] = h[x[i]];", 16),
+    "local memory of a fixed size": ("local int h[32]; h[x[i]] = i; barrier(1); y[i] = h[5];", 32),
+    "a clamp": ("y[clamp(x[i], 0, n - 1)] = 1;", 4096),
+}
+
+
+@pytest.mark.parametrize(("body", "count"), INSIDE.values(), ids=INSIDE)
+def test_indices_stay_inside_what_they_lead_to(body: str, count: int) -> None:
+    found = assumed(kernel(body), (4096,))
+    assert not found.dangers
+    values = array(found, "x")
+    assert values.min() >= 0
+    assert values.max() < count
+    assert isinstance(found.made["y"], ArrayMade)
+    assert found.made["y"].elements == 4096
+
+
+def test_a_product_with_data_is_inside() -> None:
+    found = assumed(kernel("for (int k = 0; k < x[0]; k++) y[i * x[0] + k] = 1;"), (4096,))
+    most = int(array(found, "x").max())
+    assert isinstance(found.made["y"], ArrayMade)
+    assert found.made["y"].elements >= 4095 * most + most
+    assert not found.dangers
+
+
+def test_indices_of_structs_count_structs() -> None:
+    source = """typedef struct { int l, r; float v; } node;
+        kernel void k(global float *o, global const node *t, global const float *x) {
+            int i = get_global_id(0), n = 0;
+            for (int d = 0; d < 10; d++) n = x[i] < t[n].v ? t[n].l : t[n].r;
+            o[i] = t[n].v; }"""
+    found = assumed(source, (4096,))
+    assert isinstance(found.made["t"], ArrayMade)
+    assert 3 * (int(array(found, "t").max()) + 1) <= found.made["t"].elements
+    assert not found.dangers
+
+
+def test_without_the_room_of_arrays_indices_lead_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage._Reader, "_inside", lambda *_: None)
+    body, count = INSIDE["a private array"]
+    assert array(assumed(kernel(body), (4096,)), "x").max() >= count

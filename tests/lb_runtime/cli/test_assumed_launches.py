@@ -135,3 +135,60 @@ def test_a_kernel_with_an_image_runs(capsys: pytest.CaptureFixture[str], tmp_pat
     found = shown(capsys, "run", str(path), "-g", "64x64", "--split", "0.5", "--verify")
     assert found["verified"] is not False
     assert "a=(64x64 pixels of RGBA FLOAT)" in found["assumed"]["options"]
+
+
+DANGEROUS = {
+    "a float decides": (
+        "kernel void k(global int *o, float s) { int i = get_global_id(0); o[(int)(i * s * 100.0f)] = 1; }",
+        "where o is written follows from floating-point numbers",
+    ),
+    "the kernel writes its indices": (
+        "kernel void k(global int *o, global int *p) { int i = get_global_id(0); p[i] = i * 100; "
+        "barrier(1); o[p[i]] = 1; }",
+        "p holds indices, and the kernel writes it",
+    ),
+    "a pointer by way of a number": (
+        "kernel void k(global int *o) { long a = (long)o; "
+        "((global int *)(a + 4 * get_global_id(0)))[0] = 1; }",
+        "a pointer is not followed, perhaps into o",
+    ),
+    "before the start": (
+        "kernel void k(global int *o, global const int *a) { o[a[get_global_id(0)] - 5] = 1; }",
+        "o may be touched 20 bytes before its start",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "why"), DANGEROUS.values(), ids=DANGEROUS)
+def test_what_may_lead_outside_is_explained_but_not_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: str, why: str
+) -> None:
+    path = tmp_path / "k.cl"
+    path.write_text(source)
+    assert run(["run", str(path), "-g", "4096", "--split", "0.37"]) == 1
+    captured = capsys.readouterr()
+    assert why in captured.err
+    assert "--arg" in captured.err
+    assert captured.err.count("\n") == 1
+    assert run(["explain", str(path), "-g", "4096"]) in (0, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_given_is_not_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "k.cl"
+    path.write_text(DANGEROUS["a float decides"][0])
+    given = ("--arg", "o=zeros:int32:500000")
+    assert (
+        shown(capsys, "run", str(path), "-g", "4096", *given)["assumed"]["options"] == "--arg s=1.0"
+    )
+
+
+def test_what_ids_alone_make_too_large_is_told_by_its_size(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "k.cl"
+    path.write_text(
+        "kernel void k(global int *o) { size_t i = get_global_id(0); o[i * i * i] = 1; }"
+    )
+    assert run(["run", str(path), "-g", "4096"]) == 1
+    assert "reaches 274,676,629,504 bytes of argument o" in capsys.readouterr().err
