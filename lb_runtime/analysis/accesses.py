@@ -218,6 +218,8 @@ class _Walker:
     def _visit(self, frame: Frame, block: str, bounds: Bounds, instruction: ir.Instruction) -> None:
         if instruction.opcode in ("load", "store"):
             operand = instruction.operands[-1]
+            if layout.address_space(operand.type) in (0, 3):
+                return
             is_write = instruction.opcode == "store"
             value = instruction.operands[0]
             type_text = value.type if is_write else instruction.type

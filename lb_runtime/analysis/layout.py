@@ -7,6 +7,7 @@ aligned to its size, a vector of three takes the space of four).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from predictor.type_grammar import split_types
 
@@ -21,18 +22,21 @@ class UnknownLayoutError(Exception):
     """A type whose size is not fixed by the language (opaque, target-specific)."""
 
 
+@lru_cache(maxsize=1024)
 def integer_bits(type_text: str) -> int:
     """The width of an integer type in bits, 0 for every other type."""
     match = _INTEGER.match(type_text)
     return int(match[1]) if match else 0
 
 
+@lru_cache(maxsize=1024)
 def vector(type_text: str) -> tuple[int, str] | None:
     """Lanes and element type of a vector type, None for every other type."""
     match = _VECTOR.match(type_text)
     return (int(match[1]), match[2]) if match else None
 
 
+@lru_cache(maxsize=1024)
 def address_space(type_text: str) -> int:
     """The address space of a pointer type: 0 private, 1 global, 2 constant, 3 local, 4 generic.
 

@@ -6,6 +6,7 @@ None stands for what is not followed: floating point, images, events.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ UNKNOWN_POINTER: Pointer = (Address("unknown", 0, Form(0)),)
 WORK_GROUP_POINTER: Pointer = (Address("work-group", 0, Form(0)),)
 
 
+@lru_cache(maxsize=4096)
 def builtin_name(callee: str) -> str:
     """The name of an OpenCL built-in without its mangling: `_Z13get_global_idj` -> `get_global_id`."""
     match = _MANGLED.match(callee)
