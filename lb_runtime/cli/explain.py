@@ -115,6 +115,13 @@ def _table(verdict: Splittable) -> Table:
             f"{ROLES[device]}: {_moved(argument, footprint)}"
             for device, footprint in zip(verdict.devices, argument.footprints)
         )
+        if argument.boxes:
+            moved = "\n".join(
+                f"{ROLES[device]}: {_sizes(size)} pixels from {_sizes(origin)}, in and out"
+                for device, (origin, size) in zip(verdict.devices, argument.boxes)
+            )
+        elif argument.kind == "image" and argument.merge is Merge.NONE:
+            moved = "all pixels to each part"
         table.add_row(
             escape(argument.name),
             escape(argument.type_text),
@@ -192,6 +199,10 @@ def _as_json(chosen: ChosenLaunch, verdict: Verdict) -> dict[str, Any]:
             "reason": argument.reason,
             "line": argument.line,
             "zones": [asdict(zone) for zone in argument.zones],
+            "boxes": [
+                {"role": ROLES[device], "origin": origin, "size": size}
+                for device, (origin, size) in zip(verdict.devices, argument.boxes)
+            ],
             "parts": [
                 {
                     "role": ROLES[device],

@@ -225,3 +225,23 @@ def test_a_region_of_many_rows_is_told_in_a_few_words() -> None:
         "bytes 0 to 3; bytes 10 to 13; bytes 20 to 23; and 3 more",
     )
     assert _rows(Region.of([Rows(8, 4, 16, 3)])) == "3 rows of 4, 16 apart, from byte 8"
+
+
+def test_the_pixels_that_each_part_moves_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "copy.cl"
+    path.write_text(
+        "__kernel void copy(read_only image2d_t from, write_only image2d_t to)"
+        "{ int2 at = (int2)(get_global_id(0), get_global_id(1));"
+        " write_imagei(to, at, read_imagei(from, at)); }"
+    )
+    options = ("explain", str(path), "-g", "64x64", "-l", "8x8")
+    to = json.loads(printed(capsys, *options, "--json"))["arguments"][1]
+    assert to["boxes"] == [
+        {"role": "CPU", "origin": [0, 0], "size": [64, 32]},
+        {"role": "GPU", "origin": [0, 32], "size": [64, 32]},
+    ]
+    out = printed(capsys, *options)
+    assert "64x32 pixels from 0x32" in out
+    assert "all pixels to each part" in out
