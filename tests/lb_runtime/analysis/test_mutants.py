@@ -312,11 +312,23 @@ def test_padding_that_is_thought_to_be_written_is_caught(
     assert oracle.check(source, given, (N,), (8,))[1]
 
 
-def test_an_empty_copy_that_is_thought_to_write_is_caught(oracle: SliceOracle) -> None:
+COPIES = {
+    "empty": "async_work_group_copy(to, t, n, 0)",
+    "strided": "async_work_group_strided_copy(to, t, 3, 2, 0)",
+    "by data": "async_work_group_copy(to, t, x[get_global_id(1)], 0)",
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_are_not_thought_to_write_more_than_they_do(oracle: SliceOracle, name: str) -> None:
+    """Each row of work-items is a group, so that only the copy's count tells what is surely written."""
     source = (
-        "kernel void k(global int *y, int n) { local int t[8]; t[get_local_id(0)] = 7;"
-        " event_t e = async_work_group_copy(y + get_group_id(0) * 8, t, n, 0);"
-        " wait_group_events(1, &e); }"
+        "kernel void k(global int *y, global const int *x, int n) { local int t[8];"
+        " t[get_local_id(0)] = 7; barrier(CLK_LOCAL_MEM_FENCE); global int *to = y + get_global_id(1) * 8;"
+        f" event_t e = {COPIES[name]}; wait_group_events(1, &e); }}"
     )
-    for n in (0, 1, 8):
-        assert not oracle.check(source, [np.arange(N, dtype=np.int32), n], (N,), (8,))[1]
+    x = np.random.default_rng(2).integers(0, 8, 16).astype(np.int32)
+    given: list[HostValue] = [np.arange(N, dtype=np.int32), x, 0]
+    verdict, wrong = oracle.check(source, given, (8, 16), (8, 1))
+    assert isinstance(verdict, Splittable)
+    assert not wrong
