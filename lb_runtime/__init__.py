@@ -20,8 +20,16 @@ from lb_runtime.errors import (
 )
 from lb_runtime.images import Image, Sampler
 from lb_runtime.launch import LocalArgument, NDRange, Svm
+from lb_runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from lb_runtime.intercept import (
+        InstalledRuntime,
+        enqueue_nd_range_kernel,
+        install,
+        report,
+        uninstall,
+    )
     from lb_runtime.runtime import Decision, Outcome, Prediction, Runtime
 
 __all__ = [
@@ -31,6 +39,7 @@ __all__ = [
     "DeviceError",
     "ExecutionError",
     "Image",
+    "InstalledRuntime",
     "KernelFileError",
     "KernelNotFoundError",
     "LaunchError",
@@ -41,11 +50,18 @@ __all__ = [
     "Prediction",
     "Runtime",
     "Sampler",
+    "Settings",
     "Svm",
+    "enqueue_nd_range_kernel",
+    "install",
+    "report",
+    "uninstall",
 ]
+_DROP_IN = ("InstalledRuntime", "enqueue_nd_range_kernel", "install", "report", "uninstall")
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("lb_runtime.runtime"), name)
+    module = "lb_runtime.intercept" if name in _DROP_IN else "lb_runtime.runtime"
+    return getattr(import_module(module), name)

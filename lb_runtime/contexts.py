@@ -29,6 +29,12 @@ _POCL_ERROR = re.compile(
     re.MULTILINE,
 )
 
+OWN_CONTEXTS: set[int] = set()
+"""The contexts that this package opened (`cl_context` as a number): nothing in them is a program's own.
+
+Such a context lives as long as the process.
+"""
+
 
 class BufferPool:
     """Device buffers that are not in use, by size, so that repeated executions need not allocate."""
@@ -78,6 +84,7 @@ class OpenDevice:
             )
         except cl.Error as error:
             raise DeviceError(f"{self.label} cannot be opened: {error}") from error
+        OWN_CONTEXTS.add(self.context.int_ptr)
         self.buffers = BufferPool(self.context)
         self._programs: dict[tuple[str, tuple[str, ...]], cl._cl._Program] = {}
         self._lock = Lock()
@@ -114,27 +121,39 @@ class OpenDevice:
             ) from error
 
     def _build(self, source: str, options: tuple[str, ...], file_name: str) -> cl._cl._Program:
-        """Build without pyopencl's own cache, which keeps a copy of each failing source in /tmp.
+        return build_program(self.context, self.handle, self.label, source, options, file_name)
 
-        The kernels' argument information is asked for, since `execute` checks arguments by it.
-        """
-        if blank := next((option for option in options if any(map(str.isspace, option))), None):
-            raise BuildError(
-                f"build option {blank!r} holds a blank, which not every OpenCL driver takes: use a name "
-                "without",
-                self.label,
-            )
-        program = cl._cl._Program(self.context, source)
+
+def build_program(
+    context: cl.Context,
+    device: cl.Device,
+    label: str,
+    source: str,
+    options: tuple[str, ...],
+    file_name: str = "<kernel>",
+) -> cl._cl._Program:
+    """Build without pyopencl's own cache, which keeps a copy of each failing source in /tmp.
+
+    The kernels' argument information is asked for, since `execute` checks arguments by it. Raises
+    `BuildError` with the compiler's first error, in which `label` names the device.
+    """
+    if blank := next((option for option in options if any(map(str.isspace, option))), None):
+        raise BuildError(
+            f"build option {blank!r} holds a blank, which not every OpenCL driver takes: use a name "
+            "without",
+            label,
+        )
+    program = cl._cl._Program(context, source)
+    try:
+        program._build(os.fsencode(" ".join((*options, "-cl-kernel-arg-info"))), [device])
+    except cl.Error as error:
         try:
-            program._build(os.fsencode(" ".join((*options, "-cl-kernel-arg-info"))), [self.handle])
-        except cl.Error as error:
-            try:
-                log = program.get_build_info(self.handle, cl.program_build_info.LOG)
-            except cl.Error:
-                log = ""
-            message = first_build_error(str(log), file_name) or str(error)
-            raise BuildError(f"{self.label}: {message}", self.label) from error
-        return program
+            log = program.get_build_info(device, cl.program_build_info.LOG)
+        except cl.Error:
+            log = ""
+        message = first_build_error(str(log), file_name) or str(error)
+        raise BuildError(f"{label}: {message}", label) from error
+    return program
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,10 +30,14 @@ USER_VARIABLES = (VENDORS_VARIABLE, "OPENCL_VENDOR_PATH")
 
 @dataclass(frozen=True, slots=True)
 class DriverSetup:
-    """What was done: the vendors folder now in use (None where nothing was set), and notes to show."""
+    """What was done: the vendors folder now in use (None where nothing was set), and notes to show.
+
+    `adds_intel` tells that Intel's driver would not have been found without it.
+    """
 
     vendors_folder: Path | None
     notes: tuple[str, ...]
+    adds_intel: bool = False
 
 
 def make_drivers_visible(
@@ -43,6 +48,8 @@ def make_drivers_visible(
     Call it before the first platform query of the process; calling it again changes nothing. A cache
     that cannot be written is reported as a note, since every other driver still works without it.
     """
+    if environment is None and _done is not None:
+        return _done
     variables = os.environ if environment is None else environment
     library = intel_library()
     if library is None:
@@ -63,7 +70,44 @@ def make_drivers_visible(
         note = f"{INTEL_DRIVER} is installed, but {folder} cannot be written ({error.strerror})"
         return DriverSetup(None, (*notes, note))
     variables[VENDORS_VARIABLE] = str(folder)
-    return DriverSetup(folder, notes)
+    return DriverSetup(folder, notes, adds_intel=not _is_intel_known(_system_vendor_folders()))
+
+
+_done: DriverSetup | None = None
+
+
+@contextmanager
+def drivers_of_this_process() -> Iterator[DriverSetup]:
+    """`make_drivers_visible` for this process alone: what it starts finds the environment as it was.
+
+    The first platform query must be made inside the context.
+    """
+    global _done
+    before = os.environ.get(VENDORS_VARIABLE)
+    setup = make_drivers_visible()
+    try:
+        yield setup
+    finally:
+        _done = setup
+        if before is None:
+            os.environ.pop(VENDORS_VARIABLE, None)
+        else:
+            os.environ[VENDORS_VARIABLE] = before
+
+
+def _is_intel_known(folders: Iterable[Path]) -> bool:
+    """Whether a vendors folder names a copy of Intel's driver that is there."""
+    for folder in folders:
+        for path in folder.glob("*.icd"):
+            try:
+                target = Path(path.read_text().split("\n")[0].strip())
+            except (OSError, UnicodeDecodeError):
+                continue
+            if target.name.startswith(INTEL_LIBRARY) and (
+                not target.is_absolute() or target.exists()
+            ):
+                return True
+    return False
 
 
 def intel_library() -> Path | None:

@@ -28,8 +28,8 @@ def upload(
                 cl.enqueue_copy(queue, buffer, host, dst_offset=rows.start, is_blocking=False)
             )
             continue
-        for each in _rectangles(rows):
-            events.append(_copy_rectangle(queue, buffer, content, each, _origin(each), rows.pitch))
+        for each in rectangles(rows):
+            events.append(_copy_rectangle(queue, buffer, content, each, origin_of(each), rows.pitch))
     return events
 
 
@@ -49,13 +49,13 @@ def download(
                 cl.enqueue_copy(queue, piece, buffer, src_offset=rows.start, is_blocking=False)
             )
             continue
-        for each in _rectangles(rows):
+        for each in rectangles(rows):
             column = (each.start - rows.start, 0, 0)
             events.append(_copy_rectangle(queue, piece, buffer, each, column, rows.run))
     return events, pieces
 
 
-def _rectangles(rows: Rows) -> list[Rows]:
+def rectangles(rows: Rows) -> list[Rows]:
     """The same runs, cut in two where they would go on in the next row of a matrix of this pitch.
 
     OpenCL allows a rectangle that leaves its row, but CUDA, on which a driver may build, does not:
@@ -70,7 +70,7 @@ def _rectangles(rows: Rows) -> list[Rows]:
     ]
 
 
-def _origin(rows: Rows) -> tuple[int, int, int]:
+def origin_of(rows: Rows) -> tuple[int, int, int]:
     """Where the first run begins, as byte of a row, row and slice."""
     row, byte = divmod(rows.start, rows.pitch)
     return byte, row, 0
@@ -89,7 +89,7 @@ def _copy_rectangle(
         queue,
         target,
         source,
-        buffer_origin=_origin(rows),
+        buffer_origin=origin_of(rows),
         host_origin=host_origin,
         region=(rows.run, rows.count, 1),
         buffer_pitches=(rows.pitch, 0),

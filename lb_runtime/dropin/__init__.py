@@ -1,0 +1,1 @@
+"""Unmodified pyopencl programs on both devices: what stands behind `lb_runtime.install`."""

@@ -1,0 +1,175 @@
+"""What a split launch does on each device and with each memory, worked out once and used many times.
+
+A `Ready` follows from a plan. It names memories by number (the index of the first argument that is it),
+so that it serves every launch that differs in nothing but which buffers it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from math import prod
+from typing import Any
+
+from lb_runtime.analysis.regions import Region
+from lb_runtime.analysis.verdict import AtomicZone, Merge
+from lb_runtime.memory.byte_map import Place
+from lb_runtime.plan import MemoryPlan, Plan, memory_plans
+
+MOST_RUNS = 64
+"""A region of more runs than these is no set of ranges any more, but comes home at once."""
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+class Home(Enum):
+    """What becomes of a memory that parts write."""
+
+    STAY = "each part's bytes stay where they were computed"
+    ROWS = "the mirror's rows come home"
+    DIFFERENCE = "the bytes that the mirror changed come home"
+    ATOMIC = "both copies are combined at home"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The slice that one device runs; `needs` are (memory number, byte ranges) to be there before."""
+
+    place: Place
+    global_offset: tuple[int, ...]
+    global_size: tuple[int, ...]
+    needs: tuple[tuple[int, Ranges], ...]
+
+    @property
+    def items(self) -> int:
+        """How many work-items it has."""
+        return prod(self.global_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A memory that the launch writes: how its bytes come together, and what each place may leave.
+
+    `hull` is the range that holds all that any part may leave. `region` is what the mirror leaves.
+    """
+
+    memory: int
+    home: Home
+    leaves: Mapping[Place, Ranges]
+    region: Region
+    hull: tuple[int, int]
+    zones: tuple[AtomicZone, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A launch that is planned and built.
+
+    `cpu_share` is the share of the work-items that the CPU runs. `programs` are built for each place that
+    takes part, and for the user's device always: there everything can be done, should the mirror fail.
+    """
+
+    kernel_name: str
+    local_size: tuple[int, ...]
+    works: tuple[Work, ...]
+    written: tuple[Written, ...]
+    programs: Mapping[Place, Any]
+    cpu_share: float
+    whole_offset: tuple[int, ...] = ()
+    whole_size: tuple[int, ...] = ()
+    has_difference: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = any(each.home is Home.DIFFERENCE for each in self.written)
+        object.__setattr__(self, "has_difference", found)
+
+    def work(self, place: Place) -> Work | None:
+        """What a place does; None where it has no part."""
+        return next((work for work in self.works if work.place is place), None)
+
+
+def make_ready(
+    plan: Plan, places: Sequence[Place], programs: Mapping[Place, Any], cpu_share: float
+) -> Ready:
+    """The way of a plan's launch; `places[d]` is where device `d` of the plan is."""
+    per_part = [(places[part.device], part, memory_plans(plan.launch, part)) for part in plan.parts]
+    numbers = dict.fromkeys(each.memory for _, _, plans in per_part for each in plans)
+    written = tuple(
+        found
+        for number in numbers
+        if (
+            found := _written(
+                number,
+                {
+                    place: each
+                    for place, _, plans in per_part
+                    for each in plans
+                    if each.memory == number
+                },
+            )
+        )
+    )
+    together = {each.memory: each.hull for each in written if each.home is not Home.STAY}
+    works = []
+    for place, part, plans in per_part:
+        needs = [(each.memory, _ranges(each.needs)) for each in plans if each.needs.rows]
+        if place is Place.USER:
+            # What comes together at home is looked at there, all of it.
+            needs += [(number, (hull,)) for number, hull in together.items()]
+        works.append(Work(place, part.global_offset, part.global_size, tuple(needs)))
+    if together and not any(work.place is Place.USER for work in works):
+        raise ValueError("a memory comes together at home, but no part runs there")
+    nd_range = plan.launch.nd_range
+    return Ready(
+        plan.launch.kernel_name,
+        nd_range.local_size,
+        tuple(works),
+        written,
+        programs,
+        cpu_share,
+        nd_range.offset,
+        nd_range.global_size,
+    )
+
+
+def _written(number: int, plans: Mapping[Place, MemoryPlan]) -> Written | None:
+    if all(each.merge is Merge.NONE for each in plans.values()):
+        return None
+    regions = {place: each.fetched for place, each in plans.items()}
+    present = [region for region in regions.values() if region.rows]
+    if not present:
+        return None
+    hull = min(region.start for region in present), max(region.stop for region in present)
+    first = next(iter(plans.values()))
+    if len(plans) == 1:
+        home = Home.STAY
+    elif first.merge is Merge.RANGE:
+        few = all(_runs(region) <= MOST_RUNS for region in present)
+        home = Home.STAY if few else Home.ROWS
+    else:
+        home = Home.DIFFERENCE if first.merge is Merge.DIFFERENCE else Home.ATOMIC
+    leaves = {
+        place: _ranges(region) if home is Home.STAY else ((region.start, region.stop),)
+        for place, region in regions.items()
+        if region.rows
+    }
+    region = regions.get(Place.MIRROR, Region())
+    return Written(number, home, leaves, region, hull, first.zones)
+
+
+def _runs(region: Region) -> int:
+    return sum(rows.count for rows in region.rows)
+
+
+def _ranges(region: Region) -> Ranges:
+    """The bytes as ranges; all between the first and the last where these would be too many."""
+    if _runs(region) > MOST_RUNS:
+        return ((region.start, region.stop),)
+    return tuple(
+        sorted(
+            (rows.start + number * rows.pitch, rows.start + number * rows.pitch + rows.run)
+            for rows in region.rows
+            for number in range(rows.count)
+        )
+    )

@@ -1,0 +1,410 @@
+"""Looking at kernels, judging launches and building programs, beside the program's own threads.
+
+An `Entry` is one kernel of one program in one of the user's contexts; a `Question` one way of launching
+it. Nothing here refers to a buffer of the program's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from queue import SimpleQueue
+from threading import Lock, Thread
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import pyopencl as cl
+
+from lb_runtime.analysis import layout
+from lb_runtime.analysis.reach import overreach
+from lb_runtime.analysis.verdict import Declined
+from lb_runtime.contexts import build_program
+from lb_runtime.dropin.arguments import Captured, Key, launch_arguments, launch_key
+from lb_runtime.dropin.decisions import Decision
+from lb_runtime.dropin.mirror import CPU, GPU, Mirror
+from lb_runtime.dropin.ready import Ready, make_ready
+from lb_runtime.errors import BuildError, LaunchError, LoadBalancerError
+from lb_runtime.judged import judged
+from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.launch import Launch
+from lb_runtime.memory.byte_map import Place
+from lb_runtime.plan import split_plan, whole_plan
+from lb_runtime.prelude import CHANGED_BY_A_SPLIT
+from lb_runtime.story import KernelStory
+from predictor.errors import PredictorError
+from predictor.frontend import split_options
+from predictor.predict import Predictor
+
+if TYPE_CHECKING:
+    from lb_runtime.dropin.world import World
+
+MOST_DECISIONS = 512
+"""Of one kernel: what is launched in more ways than these is not judged any more."""
+BACKLOG_SECONDS = 0.0003
+"""A launch that has not ended for so long after its enqueue holds up those behind it."""
+ONE_SIDED = 0.03
+"""A device whose share would be less than this gets nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One way to launch a kernel: sizes in work-items as pyopencl was given them, and the arguments."""
+
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None
+    offset: tuple[int, ...] | None
+    given: tuple[Captured, ...]
+
+    def key(self, skipped: Mapping[int, bool]) -> Key:
+        """What launches that are run alike have in common; `skipped` are arguments of no consequence."""
+        return (
+            self.global_size,
+            self.local_size,
+            self.offset,
+            launch_key(self.given, skipped),
+        )
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """What launches are compared by in reports."""
+        return self.global_size
+
+
+class Scout:
+    """A few threads that work off what is asked of them; what is asked of one of them, in order."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, SimpleQueue[Callable[[], None] | None]] = {}
+        self._threads: list[Thread] = []
+        self._lock = Lock()
+        self._is_closed = False
+        self._model_lock = Lock()
+        self._predictor: Predictor | None = None
+        self._no_model = ""
+
+    def ask(self, work: Callable[[], None], thread: str = "judge") -> None:
+        """Have something done by the thread of this name; it must raise nothing."""
+        with self._lock:
+            if self._is_closed:
+                return
+            asked = self._asked.get(thread)
+            if asked is None:
+                asked = self._asked[thread] = SimpleQueue()
+                name = f"lb_runtime {thread}"
+                made = Thread(target=self._run, args=(asked,), name=name, daemon=True)
+                self._threads.append(made)
+                made.start()
+            asked.put(work)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Let go of what was not begun, and wait for what was."""
+        with self._lock:
+            self._is_closed = True
+            for asked in self._asked.values():
+                asked.put(None)
+        for thread in self._threads:
+            thread.join(timeout_seconds)
+
+    def _run(self, asked: SimpleQueue[Callable[[], None] | None]) -> None:
+        while (work := asked.get()) is not None:
+            if not self._is_closed:
+                work()
+            del work
+
+    def load_model(self) -> None:
+        """Have the model at hand, once."""
+        with self._model_lock:
+            if self._predictor is None and not self._no_model:
+                try:
+                    self._predictor = Predictor.load()
+                except PredictorError as error:
+                    self._no_model = str(error)
+
+    def cpu_fraction(self, kernel: Kernel, launch: Launch) -> float:
+        """What the model says; one half where there is no model."""
+        self.load_model()
+        if self._predictor is not None:
+            try:
+                return self._predictor.cpu_fraction(
+                    kernel.graph,
+                    transfer_bytes=launch.transfer_bytes,
+                    work_group_size=launch.nd_range.group_items,
+                )
+            except PredictorError as error:
+                self._no_model = str(error)
+        return 0.5
+
+
+class Entry:
+    """One kernel of one program, on one device of the user's: what is known of it and its launches.
+
+    `code` is why no launch of it is split, empty while that is not known.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        device: cl.Device,
+        program: Any,
+        source: str,
+        options: str,
+        name: str,
+        story: KernelStory,
+    ) -> None:
+        self.world = world
+        self.device = device
+        self.program = program
+        self.source = source
+        self.options = options
+        self.name = name
+        self.story = story
+        self.code = "" if source else "no-source"
+        self.kernel: Kernel | None = None
+        self.skipped: dict[int, bool] = {}
+        """The arguments by value on which no address depends, by index."""
+        self.read_only: frozenset[int] = frozenset()
+        """The buffer arguments that the kernel cannot write, by index."""
+        self.decisions: dict[Key, Decision] = {}
+        self._lock = Lock()
+        self._is_asked = False
+        self.shapes: set[object] = set()
+        """Sizes that pyopencl has accepted a launch with."""
+        self._oldest: tuple[Any, float] | None = None
+
+    def look(self) -> None:
+        """Compile for the analysis, once; `code` tells if that is not to be had."""
+        with self._lock:
+            if self.kernel is not None or self.code:
+                return
+            try:
+                kernel = look_at(self.source, split_options(self.options), self.name)
+            except (LoadBalancerError, PredictorError) as error:
+                self._hopeless("no-source", str(error))
+                return
+            except Exception as error:
+                self.world.story.fault("look", error)
+                self._hopeless("fault", f"look: {error}")
+                return
+            parameters = kernel.facts.parameters
+            self.skipped = {
+                index: True
+                for index, each in enumerate(parameters)
+                if each.kind == "scalar" and not layout.integer_bits(each.llvm_type)
+            }
+            self.read_only = frozenset(
+                index for index, each in enumerate(parameters) if each.is_read_only
+            )
+            self.kernel = kernel
+            if kernel.facts.reasons:
+                first = kernel.facts.reasons[0]
+                self._hopeless(first.code, first.detail)
+            elif not self.world.settings.force:
+                # Most kernels need no other text: their build may begin while the launch is judged.
+                self.world.scout.ask(lambda: self._build_ahead(kernel), "builder")
+
+    def _build_ahead(self, kernel: Kernel) -> None:
+        mirror = self.world.mirror
+        if mirror is not None and not kernel.facts.builtins & CHANGED_BY_A_SPLIT:
+            # Whoever needs the program is told what is wrong with it.
+            with suppress(Exception):
+                mirror.device.program(kernel.source, kernel.options)
+
+    def _hopeless(self, code: str, detail: str) -> None:
+        self.story.declined(code, detail)
+        self.code = code
+
+    def ask_look(self) -> None:
+        """Have it looked at beside the program."""
+        if not self._is_asked:
+            self._is_asked = True
+            self.world.scout.ask(self.look)
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether launches can be decided on."""
+        return self.kernel is not None and self.world.mirror is not None and not self.code
+
+    def decision(self, question: Question) -> Decision | None:
+        """What becomes of such launches; asked for on first sight. None for one way too many."""
+        key = question.key(self.skipped)
+        found = self.decisions.get(key)
+        if found is not None:
+            return found
+        if len(self.decisions) >= MOST_DECISIONS:
+            return None
+        made = Decision(self, question)
+        found = self.decisions.setdefault(key, made)
+        if found is made:
+            if self.world.settings.force:
+                self._decide(found)
+            else:
+                self.world.scout.ask(lambda: self._decide(made))
+        return found
+
+    def decide_now(self, question: Question) -> Decision | None:
+        """The decision on a launch whose turn has come; None where none can be had yet."""
+        if self.world.is_lost or not self.is_looked_at:
+            return None
+        return self.decision(question)
+
+    def passed(self, event: Any) -> None:
+        """A launch passed while nothing is decided: how long it takes tells whether launches queue up."""
+        oldest = self._oldest
+        if oldest is None or oldest[0].command_execution_status <= 0:
+            self._oldest = event, perf_counter()
+
+    @property
+    def queues_up(self) -> bool:
+        """Whether launches that passed wait for the device: then more of them had better be decided late."""
+        oldest = self._oldest
+        return (
+            oldest is not None
+            and perf_counter() - oldest[1] > BACKLOG_SECONDS
+            and oldest[0].command_execution_status > 0
+        )
+
+    def move_cut(self, decision: Decision, user_share: float) -> None:
+        """Have the cut of a decision moved, beside the program."""
+
+        def work() -> None:
+            ready = None
+            try:
+                ready = self._ready(decision.question, user_share)
+            except Exception as error:
+                self.world.story.fault("move", error)
+            decision.moved(ready if isinstance(ready, Ready) else None)
+
+        self.world.scout.ask(work)
+
+    def _decide(self, decision: Decision) -> None:
+        settings = self.world.settings
+        try:
+            share = settings.share
+            ready = self._ready(decision.question, None if share is None else self._mine(share))
+            if not isinstance(ready, Ready):
+                decision.passes(*ready)
+                return
+            decision.is_fixed = settings.force or share is not None
+            decision.ready = ready
+            decision.code = "observing" if settings.mode == "observe" else ""
+        except BuildError as error:
+            decision.passes("build-failed", str(error))
+        except (LoadBalancerError, PredictorError) as error:
+            decision.passes("invalid-launch", str(error))
+        except Exception as error:
+            self.world.story.fault("decide", error)
+            decision.passes("fault", f"decide: {error}")
+
+    def _mine(self, cpu_share: float) -> float:
+        """The user's device's share, where the CPU has `cpu_share`."""
+        return cpu_share if self._mirror.user_role == CPU else 1 - cpu_share
+
+    @property
+    def _mirror(self) -> Mirror:
+        mirror = self.world.mirror
+        if mirror is None:
+            raise LaunchError("there is no other device")
+        return mirror
+
+    def _ready(self, question: Question, user_share: float | None) -> Ready | tuple[str, str]:
+        """A launch planned and built, the model asked for no share; or a reason's code and detail."""
+        kernel = self.kernel
+        if kernel is None:
+            raise LaunchError("the kernel was not looked at")
+        launch = self._launch(kernel, question)
+        if launch is None:
+            return "arguments-unknown", "the arguments are not those that the kernel takes"
+        if outside := overreach(kernel.facts, launch):
+            return "invalid-launch", str(outside)
+        if user_share is None:
+            user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch))
+        if not self.world.settings.force and self.world.settings.share is None:
+            if user_share < ONE_SIDED:
+                return self._one_sided(question, Place.MIRROR)
+            user_share = min(user_share, 1 - ONE_SIDED)
+        cpu_share = user_share if self._mirror.user_role == CPU else 1 - user_share
+        roles = self._by_role(self._mirror.user, self._mirror.device.info)
+        verdict, adapted = judged(
+            kernel,
+            launch,
+            cpu_share,
+            roles,
+            exact=self.world.settings.exact,
+            strict=self.world.settings.strict,
+        )
+        if isinstance(verdict, Declined) or adapted is None:
+            reason = verdict.reasons[0] if isinstance(verdict, Declined) else None
+            return (reason.code, reason.detail) if reason else ("built-ins", "")
+        if len(verdict.slices) < 2:
+            return "one-group", "the cut at this share leaves one device without work"
+        plan = split_plan(launch, verdict, adapted.source, adapted.options)
+        places = self._by_role(Place.USER, Place.MIRROR)
+        items = {part.device: prod(part.global_size) for part in plan.parts}
+        programs = self._programs(kernel, plan.source, plan.options)
+        if limit := self._too_large_groups(programs, launch):
+            return "device-limit", limit
+        return make_ready(plan, places, programs, items[CPU] / sum(items.values()))
+
+    def _launch(self, kernel: Kernel, question: Question) -> Launch | None:
+        arguments = launch_arguments(kernel.facts.parameters, question.given)
+        if arguments is None:
+            return None
+        nd_range = launch_range(kernel, question.global_size, question.local_size, question.offset)
+        return Launch(kernel.name, nd_range, arguments)
+
+    def _one_sided(self, question: Question, place: Place) -> Ready:
+        """The whole launch on one device."""
+        kernel = self.kernel
+        launch = self._launch(kernel, question) if kernel is not None else None
+        if kernel is None or launch is None:
+            raise LaunchError("the kernel was not looked at")
+        written = [
+            parameter.kind == "buffer" and not parameter.is_read_only
+            for parameter in kernel.facts.parameters
+        ]
+        places = self._by_role(Place.USER, Place.MIRROR)
+        device = places.index(place)
+        plan = whole_plan(launch, device, written, kernel.source, kernel.options)
+        programs = self._programs(kernel, kernel.source, kernel.options)
+        return make_ready(plan, places, programs, 1.0 if device == CPU else 0.0)
+
+    def _by_role(self, user: Any, mirror: Any) -> tuple[Any, Any]:
+        """What belongs to both devices, in the order CPU, GPU."""
+        return (user, mirror) if self._mirror.user_role == CPU else (mirror, user)
+
+    def _programs(
+        self, kernel: Kernel, source: str, options: tuple[str, ...]
+    ) -> Mapping[Place, Any]:
+        """The text built for both devices; on the user's the program's own where nothing was changed."""
+        mirror = self._mirror.device.program(source, options)
+        if (source, options) == (kernel.source, kernel.options):
+            return {Place.USER: self.program, Place.MIRROR: mirror}
+        world = self.world
+        key = self.device.int_ptr, source, options
+        known = world.programs.get(key)
+        if known is None:
+            known = build_program(
+                world.context, self.device, self._mirror.user.label, source, options
+            )
+            world.programs[key] = known
+        return {Place.USER: known, Place.MIRROR: mirror}
+
+    def _too_large_groups(self, programs: Mapping[Place, Any], launch: Launch) -> str:
+        """Why a device cannot run the kernel with such work-groups; empty where both can."""
+        devices = {Place.USER: self.device, Place.MIRROR: self._mirror.device.handle}
+        for place, program in programs.items():
+            kernel = cl.Kernel(program, launch.kernel_name)
+            most = kernel.get_work_group_info(
+                cl.kernel_work_group_info.WORK_GROUP_SIZE, devices[place]
+            )
+            if launch.nd_range.group_items > most:
+                return (
+                    f"local size {launch.nd_range.local_size} has {launch.nd_range.group_items} items, "
+                    f"but {self.world.row(place)} runs at most {most} of this kernel"
+                )
+        return ""
+
+
+__all__ = ["GPU", "Entry", "Question", "Scout"]

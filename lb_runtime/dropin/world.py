@@ -1,0 +1,312 @@
+"""All that is known of one OpenCL context of the user's: its memories, its mirror, its queues.
+
+`lock` is held while the effect of one call of the program is worked out and enqueued, and never while
+anything is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any
+
+import pyopencl as cl
+
+from lb_runtime.dropin import raw
+from lb_runtime.dropin.arguments import GONE, BufferRef
+from lb_runtime.dropin.conductor import Conductor, MirrorError, Move, PullTask, Task
+from lb_runtime.dropin.memories import Memory
+from lb_runtime.dropin.mirror import Mirror, NoMirror, find_mirror
+from lb_runtime.dropin.scout import Entry, Scout
+from lb_runtime.errors import LoadBalancerError
+from lb_runtime.memory.byte_map import Place
+from lb_runtime.settings import Settings
+from lb_runtime.story import Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Touch = tuple[BufferRef, int, int]
+"""Bytes `[start, stop)` of the memory that a buffer is (or is a part of)."""
+UNTRACKED: set[int] = set()
+"""The roots of buffers that programs may reach in ways that are not seen."""
+BUSY: set[World] = set()
+"""The worlds in which a mirror may hold bytes."""
+FAILURES_BORNE = 3
+"""After so many failures the mirror is not used any more."""
+SWEEP_EVERY = 64
+
+
+class World:
+    """One context of the user's."""
+
+    def __init__(self, context: cl.Context, settings: Settings, story: Story, scout: Scout) -> None:
+        # A reference of ours, so that the number of the context is not given to another one.
+        self.context: cl.Context = cl.Context.from_int_ptr(context.int_ptr)
+        self.settings = settings
+        self.story = story
+        self.scout = scout
+        self.lock = RLock()
+        self.memories: dict[int, Memory] = {}
+        self.copied: set[int] = set()
+        """The roots of the memories of which the mirror may hold bytes."""
+        self.mirror: Mirror | None = None
+        self.no_mirror: NoMirror | None = None
+        self.is_lost = False
+        self.entries: dict[tuple[int, str, str, str], Entry] = {}
+        self.programs: dict[tuple[int, str, tuple[str, ...]], Any] = {}
+        self._mirror_lock = Lock()
+        self._is_asked = False
+        self._failures = 0
+        self._sweeps = 0
+        self.conductors: list[Conductor] = []
+
+    # The other device
+
+    def find_mirror(self, device: cl.Device) -> None:
+        """Choose and open the other device, once."""
+        with self._mirror_lock:
+            if self.mirror is not None or self.no_mirror is not None:
+                return
+            try:
+                found = find_mirror(device, self.settings)
+            except LoadBalancerError as error:
+                found = NoMirror("no-mirror", str(error))
+            except Exception as error:
+                self.story.fault("mirror", error)
+                found = NoMirror("no-mirror", str(error))
+            if isinstance(found, Mirror):
+                self.mirror = found
+            else:
+                self.no_mirror = found
+
+    def ask_mirror(self, device: cl.Device) -> None:
+        """Have the other device found, beside the program."""
+        if not self._is_asked:
+            self._is_asked = True
+            self.scout.ask(lambda: self.find_mirror(device))
+
+    def row(self, place: Place) -> str:
+        """How reports and timelines name a device."""
+        mirror = self.mirror
+        if mirror is None:
+            return "the user's device" if place is Place.USER else "the other device"
+        return mirror.user.label if place is Place.USER else mirror.label
+
+    # Memories
+
+    def memory(self, ref: BufferRef) -> Memory:
+        """The memory of a buffer of the program's, which is alive."""
+        found = self.memories.get(ref.root)
+        if found is None:
+            self._sweeps += 1
+            if GONE or self._sweeps % SWEEP_EVERY == 0:
+                self.sweep()
+            found = self.memories[ref.root] = Memory(ref)
+            if ref.root in UNTRACKED:
+                found.is_tracked = False
+        return found
+
+    def sweep(self) -> None:
+        """Free the memories to which only we refer."""
+        with self.lock:
+            while GONE:
+                UNTRACKED.discard(GONE.popleft())
+            for root, memory in list(self.memories.items()):
+                if memory.holders == 0 and not memory.is_in_use:
+                    del self.memories[root]
+                    self.copied.discard(root)
+                    memory.free()
+            if not self.copied:
+                BUSY.discard(self)
+
+    def note(self, memory: Memory) -> None:
+        """Keep `copied` true after a change of the memory's planned map."""
+        if memory.planned.is_plain:
+            self.copied.discard(memory.root)
+            if not self.copied:
+                BUSY.discard(self)
+        else:
+            self.copied.add(memory.root)
+            BUSY.add(self)
+
+    # What the program's own commands do
+
+    def before(
+        self,
+        queue: cl.CommandQueue,
+        conductor: Callable[[], Conductor],
+        reads: Iterable[Touch],
+        name: str,
+    ) -> None:
+        """Get ready for a command on the user's device that reads these bytes.
+
+        What may be on the mirror alone is brought home first: a barrier on the queue waits for it.
+        """
+        with self.lock:
+            moves = [
+                (memory, begin, end)
+                for memory, start, stop in self._known(reads)
+                for begin, end in memory.planned.lacking(Place.USER, start, stop)
+            ]
+            if moves:
+                self.pull(queue, conductor(), moves, name)
+
+    def after(self, writes: Iterable[Touch]) -> None:
+        """A command that writes these bytes on the user's device was enqueued."""
+        with self.lock:
+            for memory, start, stop in self._known(writes):
+                self._wrote_at_home(memory, start, stop)
+
+    def _known(self, touches: Iterable[Touch]) -> Iterator[Move]:
+        """Those of the touched bytes of which the mirror may hold some."""
+        for ref, start, stop in touches:
+            memory = self.memories.get(ref.root)
+            if memory is not None and ref.root in self.copied:
+                begin, end = max(0, start), min(stop, memory.size_bytes)
+                if begin < end:
+                    yield memory, begin, end
+
+    def _wrote_at_home(self, memory: Memory, start: int, stop: int) -> None:
+        memory.planned.wrote(Place.USER, start, stop)
+        memory.later(Place.USER, start, stop)
+        self.note(memory)
+
+    def pull(
+        self, queue: cl.CommandQueue, conductor: Conductor, moves: list[Move], name: str
+    ) -> None:
+        """Bring bytes home, and let the queue wait for them."""
+        event = cl.UserEvent(self.context)
+        task = PullTask(event, moves, name)
+        raw.enqueue_barrier(queue, [event])
+        self.enqueue(conductor, task, [memory for memory, _, _ in moves])
+        for memory, start, stop in moves:
+            memory.planned.copied(Place.USER, start, stop)
+            self.note(memory)
+
+    def enqueue(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
+        """Hand a task over; from now on whatever touches these memories comes after it."""
+        waits: list[Task] = []
+        for memory in dict.fromkeys(memories):
+            last = memory.last
+            if last is not None and not last.done.is_set() and last.conductor is not conductor:
+                waits.append(last)
+            task.before += memory.take_later()
+            memory.last = task
+        task.conductor = conductor
+        task.waits = tuple(waits)
+        conductor.put(task)
+
+    def any_conductor(self, device: cl.Device | None = None) -> Conductor:
+        """A thread that takes tasks: one of a queue that the program still has, or a new one."""
+        with self.lock:
+            self.conductors[:] = [each for each in self.conductors if not each.is_closed]
+            if not self.conductors:
+                self.conductors.append(Conductor(self, device or self.context.devices[0]))
+            return self.conductors[0]
+
+    def bring_all_home(self) -> Task | None:
+        """Have every byte brought home; the task that does it, None where there is nothing to do."""
+        with self.lock:
+            moves = [
+                (memory, start, stop)
+                for root in self.copied
+                for memory in (self.memories[root],)
+                for start, stop in memory.planned.lacking(Place.USER, 0, memory.size_bytes)
+            ]
+            if not moves:
+                return None
+            task = PullTask(None, moves)
+            self.enqueue(self.any_conductor(), task, [memory for memory, _, _ in moves])
+            for memory, start, stop in moves:
+                memory.planned.copied(Place.USER, start, stop)
+                self.note(memory)
+            return task
+
+    def untrack(
+        self, ref: BufferRef, queue: Any, conductor: Callable[[], Conductor]
+    ) -> Task | None:
+        """From now on the program may read and write a buffer unseen: keep its bytes at home.
+
+        Returns the task that brings them there, None where they are.
+        """
+        with self.lock:
+            UNTRACKED.add(ref.root)
+            memory = self.memories.get(ref.root)
+            if memory is None:
+                return None
+            memory.is_tracked = False
+            task = None
+            moves = [
+                (memory, start, stop)
+                for start, stop in memory.planned.lacking(Place.USER, 0, memory.size_bytes)
+            ]
+            if moves:
+                if queue is not None:
+                    self.pull(queue, conductor(), moves, "untrack")
+                    task = memory.last
+                else:
+                    task = PullTask(None, moves)
+                    self.enqueue(conductor(), task, [memory])
+            self._wrote_at_home(memory, 0, memory.size_bytes)
+            return task
+
+    # When the mirror fails
+
+    def count_failure(self, conductor: Conductor, error: Exception) -> None:
+        """Give the mirror up where it is hopeless, or has failed too often."""
+        self._failures += 1
+        if isinstance(error, MirrorError) or self._failures >= FAILURES_BORNE:
+            self.lose_mirror(conductor, error)
+
+    def lose_mirror(self, conductor: Conductor, error: Exception) -> None:
+        """Use the mirror no more; what only it holds is brought home, as far as it still answers."""
+        with self.lock:
+            if self.is_lost:
+                return
+            self.story.fault("mirror-lost", error)
+            conductor.forget_away()
+            away: list[Move] = []
+            for memory in self.memories.values():
+                memory.settle()
+                away += [
+                    (memory, start, stop)
+                    for start, stop in memory.actual.lacking(Place.USER, 0, memory.size_bytes)
+                    if not memory.is_later(start, stop)
+                ]
+        for move in away:
+            try:
+                conductor.bring_home([move])
+            except Exception as again:
+                self.story.fault("bytes-lost", again)
+                break
+        with self.lock:
+            self.is_lost = True
+            for memory in self.memories.values():
+                memory.planned.wrote(Place.USER, 0, memory.size_bytes)
+                self.note(memory)
+
+    # The end
+
+    def close(self, timeout_seconds: float, *, is_needed: bool) -> bool:
+        """End the threads, with all bytes at home where that `is_needed`; whether that was done in time."""
+        done = True
+        if is_needed and (task := self.bring_all_home()) is not None:
+            done = task.done.wait(timeout_seconds)
+        with self.lock:
+            conductors = list(self.conductors)
+            self.conductors.clear()
+        for conductor in conductors:
+            if not conductor.is_closed:
+                conductor.close()
+        for conductor in conductors:
+            done = conductor.join(timeout_seconds) and done
+        return done
+
+    def _check(self) -> None:
+        """Raise AssertionError unless all maps hold together."""
+        with self.lock:
+            for root, memory in self.memories.items():
+                memory._check()
+                if not memory.planned.is_plain and root not in self.copied:
+                    raise AssertionError("a memory with bytes away is not listed")
