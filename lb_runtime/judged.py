@@ -9,10 +9,10 @@ from lb_runtime.analysis.judge import judge
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.verdict import Declined, Splittable, Verdict
 from lb_runtime.devices import DeviceInfo
-from lb_runtime.errors import LoadBalancerError
 from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch
 from lb_runtime.prelude import Adapted, NotAdaptable, adapt
+from lb_runtime.settings import flag
 
 
 def is_on(name: str, given: bool | None) -> bool:
@@ -21,15 +21,7 @@ def is_on(name: str, given: bool | None) -> bool:
     Raises:
         LoadBalancerError: the variable is set to something else than 1 (on), 0 or nothing (off).
     """
-    if given is not None:
-        return given
-    value = os.environ.get(name, "").strip()
-    if value not in ("", "0", "1"):
-        raise LoadBalancerError(
-            f"environment variable {name} is {value!r}, expected 1 for on, or 0 for off: set it to "
-            "one of both, or unset it"
-        )
-    return value == "1"
+    return flag(os.environ, name) if given is None else given
 
 
 def judged(

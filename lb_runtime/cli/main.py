@@ -11,6 +11,7 @@ import click
 
 SUBCOMMANDS = {
     "devices": "Show the OpenCL devices, and which plays CPU and which GPU.",
+    "exec": "Run a Python program unchanged, its launches split across both.",
     "explain": "Say whether a kernel can be split, and why.",
     "graph": "Show a kernel's program graph.",
     "predict": "Predict the CPU fraction of a launch.",
@@ -63,7 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run `lb` and return its exit status; every error of ours is one line on standard error."""
+    """Run `lb` and return its exit status; every error of ours is one line on standard error.
+
+    What the program of `lb exec` raises passes through, to the interpreter that it expects above it.
+    """
     try:
         result: Any = lb.main(args=arguments, prog_name="lb", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -87,6 +91,9 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         click.echo(f"lb: error: {_one_line(str(error))}", err=True)
         return 1
+    if callable(result):
+        # A user's program: neither click nor we have a say in what it raises.
+        result = result()
     return result if isinstance(result, int) else 0
 
 

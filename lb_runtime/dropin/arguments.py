@@ -82,6 +82,8 @@ def buffer_ref(memory: Any) -> BufferRef:
     return found
 
 
+CUT: set[int] = set()
+"""Roots of buffers of which sub-buffers were made: these hold them, though no driver need count that."""
 GONE: deque[int] = deque()
 """Roots of buffers of which a Python object is gone."""
 

@@ -32,6 +32,8 @@ Move = tuple[Memory, int, int]
 FAILED = -14
 """CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST: what a command ends with when what it waited for failed."""
 KERNELS_KEPT = 256
+GIVEN_UP_SECONDS = 2.0
+"""A command of the program's that does not end for so long is not waited for at the end."""
 
 
 class MirrorError(Exception):
@@ -117,6 +119,8 @@ class Conductor:
         self.device = device
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.is_closed = False
+        self.waits_since: float | None = None
+        """Since when it waits for commands of the program's own."""
         self._thread: Thread | None = None
         self._home: cl.CommandQueue | None = None
         self._away: cl.CommandQueue | None = None
@@ -136,11 +140,17 @@ class Conductor:
         self.tasks.put(None)
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the end of a thread that was closed; whether it came."""
-        if self._thread is None:
-            return True
-        self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
+        """Wait for the end of a thread that was closed; whether it came.
+
+        A thread that waits for the program's own commands, and long, is given up sooner.
+        """
+        thread, stop = self._thread, perf_counter() + timeout_seconds
+        while thread is not None and thread.is_alive() and perf_counter() < stop:
+            thread.join(0.05)
+            since = self.waits_since
+            if since is not None and perf_counter() - since > GIVEN_UP_SECONDS:
+                break
+        return thread is None or not thread.is_alive()
 
     def _run(self) -> None:
         while (task := self.tasks.get()) is not None:

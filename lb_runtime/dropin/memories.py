@@ -48,6 +48,8 @@ class Memory:
         self._mirror: Mirror | None = None
         self._copy: cl.Buffer | None = None
         self._views: dict[tuple[bool, int, int], cl.Buffer] = {}
+        self._mine = 1
+        """How many references to the `cl_mem` are ours."""
         self._later: list[tuple[Place, int, int]] = []
 
     def copy_on(self, mirror: Mirror) -> cl.Buffer:
@@ -65,8 +67,15 @@ class Memory:
         key = (mirror is None, ref.start_bytes, ref.size_bytes)
         view = self._views.get(key)
         if view is None:
+            before = self._references
             view = self._views[key] = whole.get_sub_region(ref.start_bytes, ref.size_bytes)
+            # Whether a sub-buffer counts is the driver's business.
+            self._mine += self._references - before
         return view
+
+    @property
+    def _references(self) -> int:
+        return cast(int, self.own.get_info(cl.mem_info.REFERENCE_COUNT))
 
     @property
     def is_in_use(self) -> bool:
@@ -100,10 +109,7 @@ class Memory:
     @property
     def holders(self) -> int:
         """How many references to the `cl_mem` there are beside ours."""
-        count = cast(int, self.own.get_info(cl.mem_info.REFERENCE_COUNT))
-        # On PoCL a sub-buffer holds a reference to its buffer, ours too.
-        mine = 1 + sum(1 for on_user, _, _ in self._views if on_user)
-        return max(0, count - mine)
+        return self._references - self._mine
 
     def free(self) -> None:
         """Give back the mirror's copy, and our reference."""

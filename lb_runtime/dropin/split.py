@@ -82,11 +82,14 @@ class LaunchTask(Task):
         world = conductor.world
         try:
             if self.marker is not None:
+                conductor.waits_since = perf_counter()
                 self.marker.wait()
         except cl.Error:
             # What the launch waits for failed: it does not run, and nothing was written.
             self.status = FAILED
             return
+        finally:
+            conductor.waits_since = None
         began = perf_counter()
         decision: Decision | None = None
         ready: Ready | None = None
@@ -119,7 +122,6 @@ class LaunchTask(Task):
     def _fail(self, decision: Decision | None, code: str, error: Exception) -> None:
         if decision is not None:
             decision.passes(code, f"{self._step}: {error}")
-        self.entry.story.passed(code)
 
     def _tell(self, conductor: Conductor, decision: Decision, ready: Ready, began: float) -> None:
         total = perf_counter() - began
@@ -155,7 +157,8 @@ class LaunchTask(Task):
                 stop = value.start_bytes + value.size_bytes
                 self._roots[value.root].actual.wrote(Place.USER, value.start_bytes, stop)
         self._settle_untracked()
-        self.entry.story.passed(code)
+        if code:
+            self.entry.story.passed(code)
         if self._home_bytes:
             conductor.world.story.operation(self.entry.name, self._home_bytes)
         if decision is not None:
@@ -163,7 +166,7 @@ class LaunchTask(Task):
 
     def _whole_again(self, conductor: Conductor) -> None:
         if not self._user_ran:
-            self._whole_at_home(conductor, None, "fault")
+            self._whole_at_home(conductor, None, "")
 
     # The ordinary way
 
@@ -360,6 +363,7 @@ class LaunchTask(Task):
     ) -> None:
         """Have the launch done on the user's device."""
         world = conductor.world
+        self.entry.story.passed("race" if cause is None else "fault")
         if cause is not None:
             world.count_failure(conductor, cause)
         try:

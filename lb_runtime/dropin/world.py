@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyopencl as cl
 
 from lb_runtime.dropin import raw
-from lb_runtime.dropin.arguments import GONE, BufferRef
+from lb_runtime.dropin.arguments import CUT, GONE, BufferRef
 from lb_runtime.dropin.conductor import Conductor, MirrorError, Move, PullTask, Task
 from lb_runtime.dropin.memories import Memory
 from lb_runtime.dropin.mirror import Mirror, NoMirror, find_mirror
@@ -32,9 +32,11 @@ UNTRACKED: set[int] = set()
 """The roots of buffers that programs may reach in ways that are not seen."""
 BUSY: set[World] = set()
 """The worlds in which a mirror may hold bytes."""
-FAILURES_BORNE = 3
+FAILURES_BORNE = 8
 """After so many failures the mirror is not used any more."""
 SWEEP_EVERY = 64
+LONGEST_WAIT_SECONDS = 60.0
+"""For bytes that somebody needs at once."""
 
 
 class World:
@@ -111,12 +113,20 @@ class World:
         """Free the memories to which only we refer."""
         with self.lock:
             while GONE:
-                UNTRACKED.discard(GONE.popleft())
+                GONE.popleft()
             for root, memory in list(self.memories.items()):
-                if memory.holders == 0 and not memory.is_in_use:
-                    del self.memories[root]
-                    self.copied.discard(root)
-                    memory.free()
+                if memory.is_in_use or memory.holders > 0:
+                    continue
+                if root in CUT and not memory.planned.is_home:
+                    # A sub-buffer may live on, whether or not the driver counts it.
+                    self._bring_home([(memory, 0, memory.size_bytes)])
+                    memory.planned.copied(Place.USER, 0, memory.size_bytes)
+                    continue
+                del self.memories[root]
+                self.copied.discard(root)
+                UNTRACKED.discard(root)
+                CUT.discard(root)
+                memory.free()
             if not self.copied:
                 BUSY.discard(self)
 
@@ -144,11 +154,15 @@ class World:
         What may be on the mirror alone is brought home first: a barrier on the queue waits for it.
         """
         with self.lock:
-            moves = [
-                (memory, begin, end)
-                for memory, start, stop in self._known(reads)
-                for begin, end in memory.planned.lacking(Place.USER, start, stop)
-            ]
+            moves = []
+            for memory, start, stop in self._known(reads):
+                lacking = memory.planned.lacking(Place.USER, start, stop)
+                moves += [(memory, begin, end) for begin, end in lacking]
+                last = memory.last
+                is_coming = not lacking and isinstance(last, PullTask) and memory.is_in_use
+                if is_coming and last is not None and last.conductor is not conductor():
+                    # On their way home, but for another queue.
+                    moves.append((memory, start, stop))
             if moves:
                 self.pull(queue, conductor(), moves, name)
 
@@ -206,7 +220,10 @@ class World:
             return self.conductors[0]
 
     def bring_all_home(self) -> Task | None:
-        """Have every byte brought home; the task that does it, None where there is nothing to do."""
+        """Have every byte brought home; the task that does it, None where there is nothing to do.
+
+        The maps do not rely on it: whoever reads bytes before the task has ended waits for them.
+        """
         with self.lock:
             moves = [
                 (memory, start, stop)
@@ -214,42 +231,37 @@ class World:
                 for memory in (self.memories[root],)
                 for start, stop in memory.planned.lacking(Place.USER, 0, memory.size_bytes)
             ]
-            if not moves:
-                return None
-            task = PullTask(None, moves)
-            self.enqueue(self.any_conductor(), task, [memory for memory, _, _ in moves])
-            for memory, start, stop in moves:
-                memory.planned.copied(Place.USER, start, stop)
-                self.note(memory)
-            return task
+            return self._bring_home(moves) if moves else None
 
-    def untrack(
-        self, ref: BufferRef, queue: Any, conductor: Callable[[], Conductor]
-    ) -> Task | None:
-        """From now on the program may read and write a buffer unseen: keep its bytes at home.
+    def _bring_home(self, moves: list[Move]) -> Task:
+        task = PullTask(None, moves)
+        self.enqueue(self.any_conductor(), task, [memory for memory, _, _ in moves])
+        return task
 
-        Returns the task that brings them there, None where they are.
+    def untrack(self, ref: BufferRef, queue: Any, conductor: Callable[[], Conductor]) -> None:
+        """From now on the program may read and write a buffer unseen: its bytes stay at home.
+
+        They are there for what is enqueued on the queue next; without one, they are there on return.
         """
+        task = None
         with self.lock:
             UNTRACKED.add(ref.root)
             memory = self.memories.get(ref.root)
             if memory is None:
-                return None
+                return
             memory.is_tracked = False
-            task = None
             moves = [
                 (memory, start, stop)
                 for start, stop in memory.planned.lacking(Place.USER, 0, memory.size_bytes)
             ]
-            if moves:
-                if queue is not None:
-                    self.pull(queue, conductor(), moves, "untrack")
-                    task = memory.last
-                else:
-                    task = PullTask(None, moves)
-                    self.enqueue(conductor(), task, [memory])
+            if moves and queue is not None:
+                self.pull(queue, conductor(), moves, "untrack")
+            elif moves or memory.is_in_use:
+                task = self._bring_home([(memory, 0, memory.size_bytes)])
+        if task is not None:
+            task.done.wait(LONGEST_WAIT_SECONDS)
+        with self.lock:
             self._wrote_at_home(memory, 0, memory.size_bytes)
-            return task
 
     # When the mirror fails
 
@@ -288,20 +300,19 @@ class World:
 
     # The end
 
-    def close(self, timeout_seconds: float, *, is_needed: bool) -> bool:
-        """End the threads, with all bytes at home where that `is_needed`; whether that was done in time."""
-        done = True
-        if is_needed and (task := self.bring_all_home()) is not None:
-            done = task.done.wait(timeout_seconds)
+    def close(self, timeout_seconds: float) -> bool:
+        """End the threads; whether they ended in time.
+
+        What waits for something that the program itself has not done is not waited for.
+        """
         with self.lock:
             conductors = list(self.conductors)
             self.conductors.clear()
         for conductor in conductors:
             if not conductor.is_closed:
                 conductor.close()
-        for conductor in conductors:
-            done = conductor.join(timeout_seconds) and done
-        return done
+        ended = [conductor.join(timeout_seconds) for conductor in conductors]
+        return all(ended)
 
     def _check(self) -> None:
         """Raise AssertionError unless all maps hold together."""

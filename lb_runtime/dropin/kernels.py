@@ -1,0 +1,69 @@
+"""What is known of the program's kernel objects: their arguments, and why their launches pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lb_runtime.dropin.arguments import Captured, captured, packed
+from lb_runtime.dropin.scout import Entry
+from lb_runtime.story import KernelStory
+
+QUICK_LAUNCHES = 63
+"""So many launches pass like one before them that was looked at."""
+
+
+class KernelState:
+    """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
+
+    __slots__ = ("arguments", "entry", "name", "pending", "quick", "quick_left", "story")
+
+    def __init__(self, name: str, story: KernelStory, count: int) -> None:
+        self.name = name
+        self.story = story
+        self.entry: Entry | None = None
+        self.pending: list[tuple[str, Any]] = []
+        """Arguments as they were given since the last launch, not looked at yet."""
+        self.arguments: list[Captured | None] = [None] * count
+        self.quick: tuple[Any, Any, Any, Any, str] = (None, None, None, None, "")
+        """Sizes and packed numbers of the last launch that was passed for good, and the code."""
+        self.quick_left = 0
+        """So many launches like that pass without another look: buffers may have changed since."""
+
+    def remember(
+        self, global_size: Any, local_size: Any, offset: Any, numbers: Any, code: str
+    ) -> None:
+        """Pass the next launches of the same sizes and numbers for the same reason."""
+        self.quick = (global_size, local_size, offset, numbers, code)
+        self.quick_left = QUICK_LAUNCHES
+
+    def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
+        """Why a launch passes that is like the remembered one; empty for another."""
+        sizes, local, start, numbers, code = self.quick
+        if sizes != global_size or local != local_size or start != offset:
+            return ""
+        if [given for kind, given in self.pending if kind == "pack"] != numbers:
+            return ""
+        self.quick_left -= 1
+        return code
+
+    def settle(self) -> None:
+        """Take over what was set since the last launch, and let go of the objects."""
+        arguments = self.arguments
+        for kind, given in self.pending:
+            if kind == "multi":
+                for index, value in zip(given[::2], given[1::2]):
+                    arguments[index] = captured(value)
+            elif kind == "bytes":
+                for index, value in zip(given[::2], given[1::2]):
+                    arguments[index] = bytes(value)
+            elif kind == "pack":
+                for index, character, value in zip(given[::3], given[1::3], given[2::3]):
+                    arguments[index] = packed(character, value)
+            else:
+                self.arguments = arguments = [None] * len(arguments)
+        self.pending.clear()
+
+    def forget(self) -> None:
+        """Let go of the objects without a look: the arguments are not known from then on."""
+        self.pending.clear()
+        self.arguments = [None] * len(self.arguments)
