@@ -7,6 +7,7 @@ buffers, and what hands out raw pointers. `uninstall` puts the very same objects
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from pyopencl import _cl
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, Unfit, buffer_ref, captured, is_buffer
 from lb_runtime.dropin.runtime import DRAIN_SECONDS, DropIn
-from lb_runtime.dropin.touches import COMMANDS, Touches, maps_for_writing
+from lb_runtime.dropin.touches import BLOCKING, COMMANDS, Touches, maps_for_writing
 from lb_runtime.dropin.world import BUSY, Touch, World
 from lb_runtime.icd import drivers_of_this_process
 from lb_runtime.settings import Settings
@@ -151,6 +152,10 @@ def _patch(runtime: InstalledRuntime) -> None:
         if original is not None:
             patched = _command(runtime, name, original, touches)
             _replace_everywhere(runtime, _cl, name, patched, original)
+    for name in BLOCKING:
+        original = getattr(_cl, name, None)
+        if original is not None:
+            _replace_everywhere(runtime, _cl, name, _blocking(runtime, original), original)
     for name, kind in (
         ("_set_arg_multi", "multi"),
         ("_set_arg_buf_multi", "bytes"),
@@ -280,6 +285,17 @@ def _command(
     return command
 
 
+def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
+    def command(queue: Any, *given: Any, **named: Any) -> Any:
+        with suppress(TypeError, AttributeError):
+            runtime.before_blocking(queue)
+        return original(queue, *given, **named)
+
+    command.__name__ = original.__name__
+    command.__doc__ = original.__doc__
+    return command
+
+
 def _note_map(
     runtime: InstalledRuntime, queue: Any, buf: Any, flags: Any, *_: Any, **__: Any
 ) -> None:
@@ -347,6 +363,16 @@ def _single(runtime: InstalledRuntime, name: str, original: Any) -> Callable[...
 
 def _index_and_value(arg_index: int, arg: Any = None, *_: Any, **named: Any) -> tuple[int, Any]:
     return arg_index, next(iter(named.values()), arg) if named else arg
+
+
+def _build(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def build(self: Any, *given: Any, **named: Any) -> Any:
+        built = original(self, *given, **named)
+        runtime.programs.append(self._prg)
+        return built
+
+    return build
 
 
 def _profiling(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:

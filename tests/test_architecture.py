@@ -33,6 +33,8 @@ ROOMS = [
     "predictor.__main__",
     "predictor",
     "lb_runtime.errors",
+    "lb_runtime.settings",
+    "lb_runtime.program",
     "lb_runtime.launch",
     "lb_runtime.images",
     "lb_runtime.analysis",
@@ -54,7 +56,14 @@ ROOMS = [
     "lb_runtime.arguments",
     "lb_runtime.runtime",
     "lb_runtime.trial",
+    "lb_runtime.passes",
+    "lb_runtime.timeline",
+    "lb_runtime.story_report",
+    "lb_runtime.story",
+    "lb_runtime.dropin",
+    "lb_runtime.intercept",
     "lb_runtime.cli",
+    "lb_runtime.__main__",
     "lb_runtime",
 ]
 """From the foundation up: a module imports its own room and rooms that stand before it."""

@@ -114,9 +114,15 @@ class Waiting:
 class Conductor:
     """The thread of one queue of the user's, with queues of ours on both devices."""
 
-    def __init__(self, world: World, device: cl.Device) -> None:
+    def __init__(
+        self, world: World, device: cl.Device, queue: cl.CommandQueue | None = None
+    ) -> None:
         self.world = world
         self.device = device
+        # Some drivers wait, in the call that releases a queue, until all of its commands have ended: a
+        # program must not be the last to let go of a queue that waits for this thread.
+        self.queue = queue
+        self.last: Task | None = None
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.is_closed = False
         self.waits_since: float | None = None
@@ -132,12 +138,26 @@ class Conductor:
         if self._thread is None:
             self._thread = Thread(target=self._run, name="lb_runtime conductor", daemon=True)
             self._thread.start()
+        self.last = task
         self.tasks.put(task)
 
     def close(self) -> None:
         """End the thread when it has done its tasks. Takes no lock."""
         self.is_closed = True
         self.tasks.put(None)
+
+    def drain(self) -> None:
+        """Wait until all tasks so far have ended, or one waits too long for the program itself."""
+        last = self.last
+        while last is not None and not last.done.wait(0.05):
+            if self.is_stuck:
+                return
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it waits for commands of the program's own, and long."""
+        since = self.waits_since
+        return since is not None and perf_counter() - since > GIVEN_UP_SECONDS
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the end of a thread that was closed; whether it came.
@@ -147,8 +167,7 @@ class Conductor:
         thread, stop = self._thread, perf_counter() + timeout_seconds
         while thread is not None and thread.is_alive() and perf_counter() < stop:
             thread.join(0.05)
-            since = self.waits_since
-            if since is not None and perf_counter() - since > GIVEN_UP_SECONDS:
+            if self.is_stuck:
                 break
         return thread is None or not thread.is_alive()
 
@@ -172,6 +191,7 @@ class Conductor:
         if self._waiter is not None:
             self._waiter.close()
         self._kernels.clear()
+        self.queue = None
 
     # What tasks are made of
 

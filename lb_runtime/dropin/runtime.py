@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -34,6 +34,7 @@ DRAIN_SECONDS = 60.0
 """How long the end waits for work in flight."""
 PASSING = ("first-launches", "timing", "no-gain", "busy", "fault", "arguments-unknown")
 """The codes that do not stay."""
+PROGRAMS_KEPT = 1024
 EVENTS_KEPT = 1024
 """Of so many split launches on profiling queues the beginning is known."""
 
@@ -49,12 +50,14 @@ class QueueState:
             queue.properties & cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
         )
         self.is_profiled = bool(queue.properties & cl.command_queue_properties.PROFILING_ENABLE)
+        self._number = queue.int_ptr
         self._conductor: Conductor | None = None
 
     def conductor(self) -> Conductor:
-        """The thread for this queue's work."""
+        """The thread for this queue's work; the queue must be alive."""
         if self._conductor is None:
-            self._conductor = Conductor(self.world, self.device)
+            queue = cl.CommandQueue.from_int_ptr(self._number, True)
+            self._conductor = Conductor(self.world, self.device, queue)
             self.world.conductors.append(self._conductor)
         return self._conductor
 
@@ -74,6 +77,8 @@ class DropIn:
         self.worlds: dict[int, World] = {}
         self._lock = threading.Lock()
         self.process = os.getpid()
+        self.programs: deque[Any] = deque(maxlen=PROGRAMS_KEPT)
+        """Programs that were built: Intel's kernels do not keep theirs alive to be asked for."""
         self.is_closing = False
         self.hides_intel = False
         """Whether the program would not find Intel's driver without this runtime."""
@@ -111,11 +116,15 @@ class DropIn:
             state = kernel._lb_kernel = (self, KernelState(name, story, kernel.num_args))
         return state[1]
 
-    def _entry(self, state: KernelState, kernel: Any, queue: QueueState) -> Entry:
+    def _entry(self, state: KernelState, kernel: Any, queue: QueueState) -> Entry | None:
         entry = state.entry
         if entry is not None and entry.world is queue.world:
             return entry
-        program = kernel.program
+        try:
+            program = kernel.program
+        except cl.Error as error:
+            state.story.declined("no-source", f"the kernel's program is gone: {error}")
+            return None
         source = getattr(kernel, "_source", None) or program.source or ""
         if isinstance(source, bytes):
             source = source.decode("utf-8", "surrogateescape")
@@ -157,7 +166,7 @@ class DropIn:
                 entry = self._entry(state, kernel, own)
                 found = self._choose(entry, state, own, global_size, local_size, offset, g_times_l)
                 if isinstance(found, str):
-                    code = found
+                    code = str(found)
                     if code not in PASSING:
                         state.remember(global_size, local_size, offset, packs, code)
                 else:
@@ -326,6 +335,16 @@ class DropIn:
         reads, writes = touches(*given, **named)
         own.world.before(queue, own.conductor, reads, name.removeprefix("_"))
         return own.world, writes
+
+    def before_blocking(self, queue: Any) -> None:
+        """Get ready for a call that may wait inside the driver with Python's lock held.
+
+        Threads of ours need that lock: what they have to do is done before.
+        """
+        own = self.queue_state(queue)
+        if own is not None:
+            for conductor in list(own.world.conductors):
+                conductor.drain()
 
     def untrack(self, memory: Any, queue: Any = None) -> None:
         """From now on a buffer may be read and written unseen."""

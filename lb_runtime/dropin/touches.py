@@ -186,6 +186,15 @@ COMMANDS: dict[str, Callable[..., Touches]] = {
 """By the name in `pyopencl._cl`. All of these take the queue first."""
 
 
+BLOCKING = (
+    "_enqueue_read_image",
+    "_enqueue_write_image",
+    "_enqueue_svm_memcpy",
+    "_enqueue_svm_map",
+)
+"""Commands that can wait inside pyopencl without letting other Python threads run."""
+
+
 def maps_for_writing(flags: int) -> bool:
     """Whether a map lets the host write."""
     return bool(int(flags) & int(cl.map_flags.WRITE | cl.map_flags.WRITE_INVALIDATE_REGION))
