@@ -7,7 +7,8 @@
     ├── DeviceError            no fitting OpenCL platform or device
     ├── BuildError             an OpenCL compiler refused the program
     ├── ExecutionError         a device failed while running a part
-    │   └── RaceError          parts left different values in one place
+    │   ├── RaceError          parts left different values in one place
+    │   └── BytesLostError     the only copy of some bytes was on a device that failed
     └── KernelFileError        a .cl or .toml file that cannot be read or understood
 
 Each message is one line: what was given, what was expected, what to do.
@@ -50,6 +51,10 @@ class ExecutionError(LoadBalancerError):
 
 class RaceError(ExecutionError):
     """Parts left different values in one place: the kernel has a data race. No host array changed."""
+
+
+class BytesLostError(ExecutionError):
+    """The only copy of some of a buffer's bytes was on a device that failed."""
 
 
 class KernelFileError(LoadBalancerError):

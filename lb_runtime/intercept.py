@@ -21,9 +21,10 @@ from pyopencl import _cl
 
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, Unfit, buffer_ref, captured, is_buffer
-from lb_runtime.dropin.runtime import DRAIN_SECONDS, DropIn
+from lb_runtime.dropin.runtime import DropIn
 from lb_runtime.dropin.touches import BLOCKING, COMMANDS, Touches, maps_for_writing
-from lb_runtime.dropin.world import BUSY, Touch, World
+from lb_runtime.dropin.world import BUSY, World
+from lb_runtime.errors import BytesLostError
 from lb_runtime.icd import drivers_of_this_process
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
@@ -102,7 +103,7 @@ def _uninstall(*, at_exit: bool) -> None:
             runtime.stop()
         _installed = None
         _unpatch(runtime)
-        runtime.close()
+        runtime.close(at_exit=at_exit)
 
 
 def report() -> Report:
@@ -265,19 +266,14 @@ def _command(
     is_map = name == "enqueue_map_buffer"
 
     def command(queue: Any, *given: Any, **named: Any) -> Any:
-        done: tuple[World, list[Touch]] | None = None
-        if is_map or BUSY:
-            try:
-                if is_map:
-                    _note_map(runtime, queue, *given, **named)
-                if BUSY:
-                    done = runtime.command(name, touches, queue, *given, **named)
-            except (TypeError, AttributeError):
-                # The arguments do not fit: pyopencl says so.
-                done = None
+        done: tuple[World, Touches] | None = None
+        if is_map:
+            _note_map(runtime, queue, *given, **named)
+        if BUSY:
+            done = runtime.command(name, touches, queue, *given, **named)
         result = original(queue, *given, **named)
         if done is not None:
-            done[0].after(done[1])
+            done[0].after(*done[1])
         return result
 
     command.__name__ = name
@@ -296,11 +292,20 @@ def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     return command
 
 
-def _note_map(
-    runtime: InstalledRuntime, queue: Any, buf: Any, flags: Any, *_: Any, **__: Any
-) -> None:
-    if maps_for_writing(flags) and is_buffer(buf) and runtime.queue_state(queue) is not None:
-        runtime.untrack(buf, queue)
+def _note_map(runtime: InstalledRuntime, queue: Any, *given: Any, **named: Any) -> None:
+    """What is mapped for writing is written unseen."""
+    try:
+        buffer = named["buf"] if "buf" in named else given[0]
+        flags = named["flags"] if "flags" in named else given[1]
+        if maps_for_writing(flags) and is_buffer(buffer):
+            runtime.untrack(buffer, queue)
+    except BytesLostError:
+        raise
+    except Exception as error:
+        # Arguments that do not fit are pyopencl's to tell.
+        if not isinstance(error, TypeError | IndexError | AttributeError):
+            runtime.tell("map", error)
+        runtime.retreat()
 
 
 def _platforms(runtime: InstalledRuntime) -> Callable[..., Any]:
@@ -355,7 +360,7 @@ def _single(runtime: InstalledRuntime, name: str, original: Any) -> Callable[...
             else:
                 known.arguments[index] = captured(value)
         except Exception as error:
-            runtime.story.fault("capture", error)
+            runtime.tell("capture", error)
             known.pending.append(("unknown", None))
 
     return set_argument
@@ -430,18 +435,21 @@ def _untrack_if_buffer(runtime: InstalledRuntime, memory: Any) -> None:
         if is_buffer(memory):
             runtime.untrack(memory)
     except Exception as error:
-        runtime.story.fault("untrack", error)
+        runtime.tell("untrack", error)
 
 
 def _before_fork() -> None:
-    """A child has this process's memory but none of its threads: all bytes must be where it finds them."""
+    """A child has this process's memory but none of its threads: bytes had better be where it finds them.
+
+    Nothing is waited for that the program itself has to do first.
+    """
     runtime = _installed
-    if runtime is None or os.getpid() != runtime.process:
-        return
-    for world in list(runtime.worlds.values()):
-        task = world.bring_all_home()
-        if task is not None:
-            task.done.wait(DRAIN_SECONDS)
+    if runtime is not None and os.getpid() == runtime.process:
+        with suppress(Exception):
+            for world in list(BUSY):
+                world.bring_all_home()
+                for conductor in list(world.conductors):
+                    conductor.drain()
 
 
 def _after_fork_in_child() -> None:

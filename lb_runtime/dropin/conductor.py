@@ -9,17 +9,20 @@ with an error only where that device itself fails, or where bytes were lost with
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.dropin import raw
+from lb_runtime.dropin import copies, raw
+from lb_runtime.dropin.hand import Errand, Hand, Job
 from lb_runtime.dropin.memories import Effect, Memory
 from lb_runtime.dropin.mirror import Mirror, profiled_queue
+from lb_runtime.errors import BytesLostError
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.memory.merge import Bytes
 
@@ -28,20 +31,22 @@ if TYPE_CHECKING:
 
 Move = tuple[Memory, int, int]
 """Bytes `[start, stop)` of a memory."""
+Piece = tuple[Memory, int, Bytes]
+"""Bytes to be written into a memory from a byte on."""
 
 FAILED = -14
 """CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST: what a command ends with when what it waited for failed."""
 KERNELS_KEPT = 256
+SIGNALS = 5
+"""So often the program's queue is told that it may go on, where telling fails."""
+ATTEMPTS = 3
+"""So often bytes are brought home; before the last time the mirror is given up."""
 GIVEN_UP_SECONDS = 2.0
 """A command of the program's that does not end for so long is not waited for at the end."""
 
 
 class MirrorError(Exception):
     """The mirror failed in a way after which it is not used any more."""
-
-
-class BytesLostError(Exception):
-    """The only copy of some bytes was on a mirror that failed."""
 
 
 class Task:
@@ -57,6 +62,7 @@ class Task:
         self.before: list[Effect] = []
         self.conductor: Conductor | None = None
         self.done = Event()
+        self.is_put = False
         self.status = 0
 
     def run(self, conductor: Conductor) -> None:
@@ -68,47 +74,22 @@ class Task:
         self.done.set()
         self.waits = ()
         self.conductor = None
-        if self.user_event is not None:
+        event, self.user_event = self.user_event, None
+        for attempt in range(SIGNALS):
+            if event is None:
+                return
             try:
-                self.user_event.set_status(self.status)
-            finally:
-                self.user_event = None
+                event.set_status(self.status)
+            except Exception:
+                # The program's queue waits for nothing else: it must come.
+                if attempt == SIGNALS - 1:
+                    raise
+                sleep(0.001 * attempt)
+            else:
+                return
 
-
-class _Waiter:
-    """Waits for one command of the mirror at a time, so that the conductor can stop waiting for it."""
-
-    def __init__(self) -> None:
-        self._given: SimpleQueue[tuple[cl.Event, Waiting] | None] = SimpleQueue()
-        Thread(target=self._run, name="lb_runtime waiter", daemon=True).start()
-
-    def post(self, event: cl.Event) -> Waiting:
-        waiting = Waiting()
-        self._given.put((event, waiting))
-        return waiting
-
-    def close(self) -> None:
-        self._given.put(None)
-
-    def _run(self) -> None:
-        while (given := self._given.get()) is not None:
-            event, waiting = given
-            try:
-                event.wait()
-            except Exception as error:
-                waiting.error = error
-            waiting.ended = perf_counter()
-            waiting.done.set()
-            del event, given
-
-
-class Waiting:
-    """A command of the mirror that is being waited for; `ended` is when, by the host's clock."""
-
-    def __init__(self) -> None:
-        self.done = Event()
-        self.error: Exception | None = None
-        self.ended = 0.0
+    def give_up(self, world: World, error: Exception) -> None:
+        """The task failed in every way: what it was to write must not be read."""
 
 
 class Conductor:
@@ -129,8 +110,9 @@ class Conductor:
         """Since when it waits for commands of the program's own."""
         self._thread: Thread | None = None
         self._home: cl.CommandQueue | None = None
-        self._away: cl.CommandQueue | None = None
-        self._waiter: _Waiter | None = None
+        self._hand: Hand | None = None
+        self.is_ended = False
+        """Whether the interpreter ends: tasks are let go, since nobody will see what they did."""
         self._kernels: OrderedDict[tuple[int, str], tuple[Any, cl.Kernel]] = OrderedDict()
 
     def put(self, task: Task) -> None:
@@ -167,31 +149,35 @@ class Conductor:
         thread, stop = self._thread, perf_counter() + timeout_seconds
         while thread is not None and thread.is_alive() and perf_counter() < stop:
             thread.join(0.05)
-            if self.is_stuck:
+            if self.is_stuck or (self.is_ended and self.waits_since is not None):
                 break
         return thread is None or not thread.is_alive()
 
     def _run(self) -> None:
         while (task := self.tasks.get()) is not None:
-            try:
-                for other in task.waits:
-                    other.done.wait()
-                for memory, place, start, stop in task.before:
-                    memory.actual.wrote(place, start, stop)
-                task.before.clear()
-                task.run(self)
-            except Exception as error:
-                task.status = FAILED
-                self.world.story.fault("task", error)
+            if not self.is_ended:
+                self._do(task)
             try:
                 task.finish()
             except Exception as error:
-                self.world.story.fault("signal", error)
+                self.world.tell("signal", error)
             del task
-        if self._waiter is not None:
-            self._waiter.close()
+        if self._hand is not None:
+            self._hand.close()
         self._kernels.clear()
         self.queue = None
+
+    def _do(self, task: Task) -> None:
+        try:
+            for other in task.waits:
+                other.done.wait()
+            for memory, place, start, stop in task.before:
+                memory.actual.wrote(place, start, stop)
+            task.before.clear()
+            task.run(self)
+        except Exception as error:
+            self.world.tell("task", error)
+            task.give_up(self.world, error)
 
     # What tasks are made of
 
@@ -210,17 +196,11 @@ class Conductor:
             raise MirrorError("the other device is not used any more")
         return mirror
 
-    @property
-    def away(self) -> cl.CommandQueue:
-        """Our queue on the mirror."""
-        if self._away is None:
-            self._away = self.mirror.queue()
-        return self._away
-
-    def forget_away(self) -> None:
-        """Leave the mirror's queue, on which something may hang, for a new one."""
-        self._away = None
-        self._waiter = None
+    def forget_hand(self) -> None:
+        """Leave the thread that may wait for the mirror for ever, and take a new one next time."""
+        if self._hand is not None:
+            self._hand.close()
+        self._hand = None
 
     def kernel(self, program: Any, name: str) -> cl.Kernel:
         """A kernel object of this thread's own, of a program."""
@@ -232,27 +212,31 @@ class Conductor:
                 self._kernels.popitem(last=False)
         return found[1]
 
-    def post(self, event: cl.Event) -> Waiting:
-        """Begin to wait for a command of the mirror."""
-        if self._waiter is None:
-            self._waiter = _Waiter()
-        return self._waiter.post(event)
+    def away(self, job: Job) -> Errand:
+        """Have something done on the mirror."""
+        if self._hand is None:
+            self._hand = Hand(self.mirror)
+        return self._hand.do(job)
 
-    def wait(self, waiting: Waiting) -> None:
-        """Wait for a command of the mirror. Raises `MirrorError` where it takes too long."""
+    def wait(self, errand: Errand) -> Any:
+        """What came of it. Raises its error, and `MirrorError` where it takes too long."""
         limit = self.world.settings.mirror_timeout_seconds
-        if not waiting.done.wait(limit):
-            self.forget_away()
-            raise MirrorError(f"{self.mirror.label} has not answered for {limit:g} s")
-        if waiting.error is not None:
-            raise waiting.error
+        if not errand.done.wait(limit):
+            self.forget_hand()
+            raise MirrorError(f"{self.world.row(Place.MIRROR)} has not answered for {limit:g} s")
+        if errand.error is not None:
+            raise errand.error
+        return errand.result
 
     def read_away(self, memory: Memory, start: int, stop: int) -> Bytes:
         """Bytes of the mirror's copy; shape: (stop - start,)."""
+        mirror = self.mirror
         content = np.empty(stop - start, np.uint8)
-        buffer = memory.copy_on(self.mirror)
-        event = raw.read_buffer(self.away, buffer, content, start, None, False)
-        self.wait(self.post(event))
+
+        def read(queue: cl.CommandQueue) -> None:
+            raw.read_buffer(queue, memory.copy_on(mirror), content, start, None, True)
+
+        self.wait(self.away(read))
         return content
 
     def bring_home(self, moves: list[Move]) -> int:
@@ -274,22 +258,13 @@ class Conductor:
                 total += end - begin
         return total
 
-    def send(self, moves: list[Move], held: list[Bytes]) -> int:
-        """Copy bytes from the user's device to the mirror, where they may still be on their way.
-
-        `held` takes what must live until the mirror has done what is enqueued next. Returns how many.
-        """
-        total = 0
-        for memory, start, stop in moves:
-            for begin, end in memory.actual.lacking(Place.MIRROR, start, stop):
-                content = np.empty(end - begin, np.uint8)
-                raw.read_buffer(self.home, memory.own, content, begin, None, True)
-                buffer = memory.copy_on(self.mirror)
-                raw.write_buffer(self.away, buffer, content, begin, None, False)
-                held.append(content)
-                memory.actual.copied(Place.MIRROR, begin, end)
-                total += end - begin
-        return total
+    def to_send(self, moves: list[Move]) -> list[Piece]:
+        """The bytes of the user's device that the mirror lacks of these."""
+        return [
+            (memory, begin, copies.read(self.home, memory.own, begin, end))
+            for memory, start, stop in moves
+            for begin, end in memory.actual.lacking(Place.MIRROR, start, stop)
+        ]
 
 
 class PullTask(Task):
@@ -303,30 +278,32 @@ class PullTask(Task):
         self.name = name
 
     def run(self, conductor: Conductor) -> None:
-        """Bring them home; where they are lost with the mirror, what waits for them fails."""
+        """Bring them home, as far as the mirror still has them."""
         world = conductor.world
         began = perf_counter()
-        try:
-            moved = conductor.bring_home(self.moves)
-        except BytesLostError as error:
-            world.story.fault("to-user", error)
-            self.status = FAILED
-            return
-        except Exception as error:
-            world.story.fault("to-user", error)
-            # Once more, for a failure that passes; then all that can be had is brought home.
+        moved = 0
+        for attempt in range(ATTEMPTS):
             try:
-                moved = conductor.bring_home(self.moves)
-            except Exception as again:
-                world.lose_mirror(conductor, again)
-                moved = 0
-                if any(
-                    memory.actual.lacking(Place.USER, start, stop)
-                    for memory, start, stop in self.moves
-                ):
-                    self.status = FAILED
-        finally:
-            self.moves = []
+                moved += conductor.bring_home(self.moves)
+            except BytesLostError as error:
+                self.give_up(world, error)
+                return
+            except Exception as error:
+                world.tell("to-user", error)
+                if attempt == ATTEMPTS - 2:
+                    world.lose_mirror(conductor, error)
+                elif attempt == ATTEMPTS - 1:
+                    self.give_up(world, error)
+                    return
+            else:
+                break
         if moved:
-            world.story.operation(self.name, moved)
-            world.story.span("host", "bring home", began, perf_counter(), bytes=moved)
+            with suppress(Exception):
+                world.story.operation(self.name, moved)
+                world.story.span("host", "bring home", began, perf_counter(), bytes=moved)
+
+    def give_up(self, world: World, error: Exception) -> None:
+        """What was to come home is lost."""
+        for memory, start, stop in self.moves:
+            if memory.actual.lacking(Place.USER, start, stop):
+                world.lose_bytes(memory, error)

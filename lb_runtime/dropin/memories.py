@@ -45,6 +45,8 @@ class Memory:
         self.actual = ByteMap(ref.root_bytes)
         self.is_tracked = not ref.flags & _UNTRACKED
         self.last: Task | None = None
+        self.lost_because = ""
+        """Why some of its bytes are lost; empty where none are."""
         self._mirror: Mirror | None = None
         self._copy: cl.Buffer | None = None
         self._views: dict[tuple[bool, int, int], cl.Buffer] = {}

@@ -117,6 +117,11 @@ def make_ready(
         if place is Place.USER:
             # What comes together at home is looked at there, all of it.
             needs += [(number, (hull,)) for number, hull in together.items()]
+            if any(each.home is Home.DIFFERENCE for each in written):
+                # Should the parts turn out to race, the whole launch begins again, from home.
+                needs += [
+                    (each.memory, ranges) for each in written for ranges in each.leaves.values()
+                ]
         works.append(Work(place, part.global_offset, part.global_size, tuple(needs)))
     if together and not any(work.place is Place.USER for work in works):
         raise ValueError("a memory comes together at home, but no part runs there")

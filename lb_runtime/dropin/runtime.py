@@ -9,6 +9,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -25,6 +26,7 @@ from lb_runtime.dropin.scout import Entry, Question, Scout
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.touches import Touches
 from lb_runtime.dropin.world import BUSY, UNTRACKED, Touch, World
+from lb_runtime.errors import BytesLostError
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
 from lb_runtime.story_report import Report
@@ -116,19 +118,20 @@ class DropIn:
             state = kernel._lb_kernel = (self, KernelState(name, story, kernel.num_args))
         return state[1]
 
-    def _entry(self, state: KernelState, kernel: Any, queue: QueueState) -> Entry | None:
+    def _entry(self, state: KernelState, kernel: Any, queue: QueueState) -> Entry:
         entry = state.entry
         if entry is not None and entry.world is queue.world:
             return entry
         try:
             program = kernel.program
-        except cl.Error as error:
-            state.story.declined("no-source", f"the kernel's program is gone: {error}")
-            return None
-        source = getattr(kernel, "_source", None) or program.source or ""
-        if isinstance(source, bytes):
-            source = source.decode("utf-8", "surrogateescape")
-        options = program.get_build_info(queue.device, cl.program_build_info.OPTIONS) or ""
+            source = getattr(kernel, "_source", None) or program.source or ""
+            if isinstance(source, bytes):
+                source = source.decode("utf-8", "surrogateescape")
+            options = program.get_build_info(queue.device, cl.program_build_info.OPTIONS) or ""
+        except Exception as error:
+            # Made from a binary, linked, or gone: not every driver's answer is one that pyopencl can give.
+            program, source, options = None, "", ""
+            state.story.declined("no-source", f"the driver does not tell the source: {error}")
         key = (queue.device.int_ptr, source, options, state.name)
         entry = queue.world.entries.get(key)
         if entry is None:
@@ -154,6 +157,7 @@ class DropIn:
     ) -> Any:
         """One kernel enqueue of the program's: split, or passed on as it is."""
         event, code, state, own = None, "fault", None, None
+        is_known = False
         try:
             own = self.queue_state(queue)
             if own is not None:
@@ -163,22 +167,22 @@ class DropIn:
                 if GONE and own.world.memories:
                     own.world.sweep()
                 state.settle()
+                is_known = True
                 entry = self._entry(state, kernel, own)
                 found = self._choose(entry, state, own, global_size, local_size, offset, g_times_l)
-                if isinstance(found, str):
-                    code = str(found)
-                    if code not in PASSING:
-                        state.remember(global_size, local_size, offset, packs, code)
-                else:
+                if isinstance(found, Question):
                     event = self._enqueue(own, queue, entry, found, wait_for)
+                else:
+                    code = found
+                if event is None and code not in PASSING:
+                    state.remember(global_size, local_size, offset, packs, code)
         except Exception as error:
-            self.story.fault("enqueue", error)
-            code = "fault"
+            self.tell("enqueue", error)
+            if state is not None and not is_known:
+                state.forget()
         if event is not None:
             return event
-        writes: list[Touch] = []
-        if own is not None and own.world.copied:
-            writes = self._before_passing(own, queue, state)
+        touched = self._before_passing(own, queue, state)
         event = raw.enqueue_nd_range_kernel(
             queue,
             kernel,
@@ -189,8 +193,8 @@ class DropIn:
             g_times_l=g_times_l,
             allow_empty_ndrange=allow_empty,
         )
-        if own is not None and writes:
-            own.world.after(writes)
+        if own is not None and (touched[0] or touched[1]):
+            own.world.after(*touched)
         if state is not None:
             state.story.passed(code)
             if code == "first-launches" and state.entry is not None:
@@ -236,7 +240,7 @@ class DropIn:
         if not prod(sizes):
             return "empty-range"
         question = Question(sizes, local, start, tuple(given))
-        if not entry.is_looked_at and (code := self._look(entry, queue)):
+        if not entry.is_looked_at and (code := self._look(entry, queue) or entry.code):
             return code
         if entry.is_looked_at:
             decision = entry.decision(question)
@@ -288,12 +292,12 @@ class DropIn:
             conductor = own.conductor()
             user_event = cl.UserEvent(world.context)
             marker = raw.enqueue_marker(queue, wait_for)
-            event = raw.enqueue_barrier(queue, [user_event])
             task = LaunchTask(user_event, marker, entry, question, memories)
             task.promise()
             for memory in memories.values():
                 world.note(memory)
-            world.enqueue(conductor, task, memories.values())
+            event = raw.enqueue_barrier(queue, [user_event])
+            world.hand_over(conductor, task, memories.values())
         if own.is_profiled:
             self.stamps[event.int_ptr] = (event, task.stamps)
             if len(self.stamps) > EVENTS_KEPT:
@@ -301,40 +305,86 @@ class DropIn:
         return event
 
     def _before_passing(
-        self, own: QueueState, queue: Any, state: KernelState | None
-    ) -> list[Touch]:
-        """Get ready for a kernel that runs as it is; what it may write."""
+        self, own: QueueState | None, queue: Any, state: KernelState | None
+    ) -> Touches:
+        """Get ready for a kernel that runs as it is; what it may read and write.
+
+        Raises what bringing bytes home raises: a kernel must not run on old ones.
+        """
+        if own is None:
+            # A queue of ours, or one that could not be asked.
+            if BUSY and queue.context.int_ptr not in OWN_CONTEXTS:
+                self.retreat()
+            return [], []
         world = own.world
+        if not world.copied:
+            return [], []
+        try:
+            touched = self._touched(world, state)
+            world.before(
+                queue, own.conductor, touched[0], "a kernel" if state is None else state.name
+            )
+        except BytesLostError:
+            raise
+        except Exception as error:
+            self.tell("before", error)
+            self.retreat()
+            return [], []
+        return touched
+
+    def _touched(self, world: World, state: KernelState | None) -> Touches:
+        """What a kernel may read and write of what the mirror has bytes of; all where that is not known."""
         arguments = [] if state is None else state.arguments
         if state is None or any(value is None for value in arguments):
-            everything = [
+            everything: list[Touch] = [
                 (memory.ref, 0, memory.size_bytes) for memory in list(world.memories.values())
             ]
-            world.before(queue, own.conductor, everything, "unknown kernel")
-            return everything
+            return everything, everything
         read_only = state.entry.read_only if state.entry is not None else frozenset()
         touched = [
             (index, (value, value.start_bytes, value.start_bytes + value.size_bytes))
             for index, value in enumerate(arguments)
             if type(value) is BufferRef
         ]
-        world.before(queue, own.conductor, [touch for _, touch in touched], state.name)
-        return [touch for index, touch in touched if index not in read_only]
+        writes = [touch for index, touch in touched if index not in read_only]
+        return [touch for _, touch in touched], writes
+
+    def retreat(self) -> None:
+        """After a failure of ours: all bytes of all contexts come home, now."""
+        for world in list(BUSY):
+            world.retreat()
+
+    def tell(self, step: str, error: BaseException) -> None:
+        """Remember a failure for the report; never fails itself."""
+        with suppress(Exception):
+            self.story.fault(step, error)
 
     # Other commands
 
     def command(
         self, name: str, touches: Callable[..., Touches], queue: Any, *given: Any, **named: Any
-    ) -> tuple[World, list[Touch]] | None:
-        """Get ready for a command that reads or writes buffers; what it will have written, and where."""
-        own = self.queue_state(queue)
-        if own is None or not own.world.copied:
+    ) -> tuple[World, Touches] | None:
+        """Get ready for a command that reads or writes buffers; what it reads and writes, and where.
+
+        Raises `BytesLostError`, and `ExecutionError` where bytes cannot be brought home in any way.
+        """
+        try:
+            own = self.queue_state(queue)
+            if own is None or not own.world.copied:
+                return None
+            if GONE:
+                own.world.sweep()
+            touched = touches(*given, **named)
+            own.world.before(queue, own.conductor, touched[0], name.removeprefix("_"))
+        except BytesLostError:
+            raise
+        except Exception as error:
+            # Arguments that do not fit are pyopencl's to tell.
+            if not isinstance(error, TypeError | AttributeError):
+                self.tell("command", error)
+            self.retreat()
             return None
-        if GONE:
-            own.world.sweep()
-        reads, writes = touches(*given, **named)
-        own.world.before(queue, own.conductor, reads, name.removeprefix("_"))
-        return own.world, writes
+        return own.world, touched
 
     def before_blocking(self, queue: Any) -> None:
         """Get ready for a call that may wait inside the driver with Python's lock held.
@@ -371,14 +421,14 @@ class DropIn:
             if task is not None and not task.done.wait(DRAIN_SECONDS):
                 self.story.fault("close", TimeoutError("bytes did not come home in time"))
 
-    def close(self) -> None:
+    def close(self, *, at_exit: bool) -> None:
         """End all threads, and write what was asked for."""
         self.is_closing = True
         self.scout.close(DRAIN_SECONDS)
         with self._lock:
             worlds = list(self.worlds.values())
         for world in worlds:
-            if not world.close(DRAIN_SECONDS):
+            if not world.close(DRAIN_SECONDS, at_exit=at_exit):
                 self.story.fault("close", TimeoutError("work in flight did not end in time"))
             BUSY.discard(world)
         if self.settings.trace is not None:

@@ -1,26 +1,26 @@
-"""Carrying out one launch: the parts of both devices, and what to do when something fails."""
+"""Carrying out one launch: the parts of both devices, and what to do when something fails.
+
+Each stage notes that it is done. Whatever fails, what is not done yet is then done on the user's device,
+and nothing is done twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
+from lb_runtime.analysis.verdict import AtomicZone
 from lb_runtime.dropin import copies, raw
 from lb_runtime.dropin.arguments import BufferRef, LocalRef
-from lb_runtime.dropin.conductor import (
-    FAILED,
-    BytesLostError,
-    Conductor,
-    Move,
-    Task,
-    Waiting,
-)
+from lb_runtime.dropin.conductor import ATTEMPTS, FAILED, Conductor, Move, Piece, Task
+from lb_runtime.dropin.hand import Errand
 from lb_runtime.dropin.memories import Memory
 from lb_runtime.dropin.ready import Home, Ready, Work, Written
-from lb_runtime.errors import RaceError
+from lb_runtime.errors import BytesLostError, RaceError
 from lb_runtime.memory.atomics import write_combined
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.memory.merge import Bytes, changed_bytes, first_clash, write_changed
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lb_runtime.dropin.decisions import Decision
     from lb_runtime.dropin.mirror import Mirror
     from lb_runtime.dropin.scout import Entry, Question
+    from lb_runtime.dropin.world import World
 
 
 class LaunchTask(Task):
@@ -54,9 +55,17 @@ class LaunchTask(Task):
         self.stamps: list[int] = []
         """When the user's device began its part, in nanoseconds of its clock; empty where it has not."""
         self._roots = {memory.root: memory for memory in memories.values()}
+        self._decision: Decision | None = None
+        self._ready: Ready | None = None
         self._step = "wait"
-        self._held: list[Any] = []
-        self._user_ran = False
+        self._errand: Errand | None = None
+        self._mirror_began = False
+        self._done: dict[Place, Place] = {}
+        """Where the part that belongs to a place was run, once it was."""
+        self._is_whole = False
+        self._is_put = False
+        self._has_raced = False
+        self._damaged: list[Move] = []
         self._originals: dict[int, list[tuple[int, Bytes]]] = {}
         self._to_mirror_bytes = 0
         self._home_bytes = 0
@@ -79,60 +88,69 @@ class LaunchTask(Task):
 
     def run(self, conductor: Conductor) -> None:
         """Wait for the user's queue, and run the launch; on the user's device if all else fails."""
-        world = conductor.world
-        try:
-            if self.marker is not None:
-                conductor.waits_since = perf_counter()
-                self.marker.wait()
-        except cl.Error:
+        if not self._is_due(conductor):
             # What the launch waits for failed: it does not run, and nothing was written.
             self.status = FAILED
             return
-        finally:
-            conductor.waits_since = None
         began = perf_counter()
-        decision: Decision | None = None
-        ready: Ready | None = None
         try:
             self._step = "decide"
-            decision = self.entry.decide_now(self.question)
+            self._decision = self.entry.decide_now(self.question)
+            decision = self._decision
             chosen = "first-launches" if decision is None else decision.choose()
             if isinstance(chosen, Ready):
-                ready = self.ready = chosen
-                self._everywhere(conductor)
+                self._ready = chosen
+                self._everywhere(conductor, chosen)
+                self._tell(conductor.world, chosen, began)
             else:
-                self._whole_at_home(conductor, decision, chosen)
-        except RaceError as error:
-            self._fail(decision, "race", error)
-            self._recover(conductor, self._once_more_whole)
+                self._whole_at_home(conductor)
+                self._tell_whole(chosen)
         except Exception as error:
-            world.story.fault(self._step, error)
-            self._fail(decision, "fault", error)
-            if ready is None:
-                self._recover(conductor, self._whole_again, error)
-            else:
-                self._recover(conductor, self._at_home, error)
-        else:
-            if ready is not None and decision is not None:
-                self._tell(conductor, decision, ready, began)
-        self._held.clear()
-        self._originals.clear()
-        self.marker = None
+            self._recover(conductor, error)
+        finally:
+            self._errand = self.marker = None
+            self._originals.clear()
 
-    def _fail(self, decision: Decision | None, code: str, error: Exception) -> None:
-        if decision is not None:
-            decision.passes(code, f"{self._step}: {error}")
+    def _is_due(self, conductor: Conductor) -> bool:
+        """Wait for all that stands before the launch; whether it went well."""
+        marker = self.marker
+        if marker is None:
+            return True
+        conductor.waits_since = perf_counter()
+        try:
+            marker.wait()
+        except cl.Error:
+            return False
+        except Exception as error:
+            conductor.world.tell("wait", error)
+            while marker.command_execution_status > 0:
+                sleep(0.0005)
+        finally:
+            conductor.waits_since = None
+        return True
 
-    def _tell(self, conductor: Conductor, decision: Decision, ready: Ready, began: float) -> None:
-        total = perf_counter() - began
-        conductor.world.story.span(
-            "conductor", ready.kernel_name, began, began + total, share=ready.cpu_share
-        )
-        decision.ran(ready, total, self._seconds, self._to_mirror_bytes, self._home_bytes)
+    def _tell(self, world: World, ready: Ready, began: float) -> None:
+        """The launch is done: nothing that fails here may change that."""
+        with _harmless(world, "tell"):
+            total = perf_counter() - began
+            world.story.span("conductor", ready.kernel_name, began, began + total)
+            if self._decision is not None:
+                self._decision.ran(
+                    ready, total, self._seconds, self._to_mirror_bytes, self._home_bytes
+                )
+
+    def _tell_whole(self, code: str) -> None:
+        world = self.entry.world
+        with _harmless(world, "tell"):
+            self.entry.story.passed(code)
+            if self._home_bytes:
+                world.story.operation(self.entry.name, self._home_bytes)
+            if self._decision is not None:
+                self._decision.ran_alone(self._seconds[Place.USER])
 
     # Whole
 
-    def _whole_at_home(self, conductor: Conductor, decision: Decision | None, code: str) -> None:
+    def _whole_at_home(self, conductor: Conductor) -> None:
         """Run the launch as the program wrote it, on a queue of ours, which takes its time."""
         self._step = "to-user"
         moves = [
@@ -141,87 +159,118 @@ class LaunchTask(Task):
             if type(value) is BufferRef
         ]
         self._home_bytes += conductor.bring_home(moves)
-        self._step = "kernel"
-        kernel = conductor.kernel(self.entry.program, self.entry.name)
-        self._set_arguments(kernel, None)
-        question = self.question
-        event = raw.enqueue_nd_range_kernel(
-            conductor.home, kernel, question.global_size, question.local_size, question.offset
-        )
-        event.wait()
-        self._user_ran = True
-        self._note(conductor, Place.USER, event, perf_counter())
-        self.stamps[:] = [raw.profiling_info(event, cl.profiling_info.START)]
-        for index, value in enumerate(question.given):
+        if not self._is_whole:
+            self._step = "kernel"
+            kernel = conductor.kernel(self.entry.program, self.entry.name)
+            self._set_arguments(kernel, None)
+            question = self.question
+            event = raw.enqueue_nd_range_kernel(
+                conductor.home, kernel, question.global_size, question.local_size, question.offset
+            )
+            event.wait()
+            self._is_whole = True
+            self._note_time(Place.USER, event, perf_counter())
+        for index, value in enumerate(self.question.given):
             if type(value) is BufferRef and index not in self.entry.read_only:
                 stop = value.start_bytes + value.size_bytes
                 self._roots[value.root].actual.wrote(Place.USER, value.start_bytes, stop)
         self._settle_untracked()
-        if code:
-            self.entry.story.passed(code)
-        if self._home_bytes:
-            conductor.world.story.operation(self.entry.name, self._home_bytes)
-        if decision is not None:
-            decision.ran_alone(self._seconds[Place.USER])
 
-    def _whole_again(self, conductor: Conductor) -> None:
-        if not self._user_ran:
-            self._whole_at_home(conductor, None, "")
+    # In parts
 
-    # The ordinary way
-
-    def _everywhere(self, conductor: Conductor) -> None:
+    def _everywhere(self, conductor: Conductor, ready: Ready) -> None:
         """Run each part where it belongs."""
-        ready = self.ready
         mine, theirs = ready.work(Place.USER), ready.work(Place.MIRROR)
         began = perf_counter()
         self._step = "to-user"
         if mine is not None:
             self._home_bytes += conductor.bring_home(self._moves(mine))
         self._step = "to-mirror"
-        if theirs is not None:
-            self._to_mirror_bytes += conductor.send(self._moves(theirs), self._held)
+        pieces = [] if theirs is None else conductor.to_send(self._moves(theirs))
+        self._to_mirror_bytes += sum(content.nbytes for _, _, content in pieces)
         if len(ready.works) > 1:
-            self._keep_originals(conductor)
-        moved = perf_counter()
+            self._keep_originals(conductor, ready)
         if self._home_bytes or self._to_mirror_bytes:
             conductor.world.story.span(
-                "host", "move", began, moved, bytes=self._home_bytes + self._to_mirror_bytes
+                "host",
+                "move",
+                began,
+                perf_counter(),
+                bytes=self._home_bytes + self._to_mirror_bytes,
             )
-        waiting: Waiting | None = None
-        mirror_event: cl.Event | None = None
         if theirs is not None:
             self._step = "mirror-kernel"
-            mirror_event = self._launch(conductor, theirs)
-            conductor.away.flush()
-            waiting = conductor.post(mirror_event)
+            self._errand = self._send_out(conductor, ready, theirs, pieces)
         if mine is not None:
-            self._run_at_home(conductor, mine)
-        if waiting is not None and mirror_event is not None:
+            self._run_at_home(conductor, ready, mine)
+        if theirs is not None:
             self._step = "mirror-wait"
-            conductor.wait(waiting)
-            self._note(conductor, Place.MIRROR, mirror_event, waiting.ended)
+            self._await_mirror(conductor)
         self._step = "merge"
-        fetched = self._fetch(conductor)
-        self._put_home(conductor, fetched)
-        self._apply(ready.works)
+        self._put_together(conductor, ready)
+        self._note_places(ready)
 
-    def _run_at_home(self, conductor: Conductor, work: Work) -> None:
+    def _send_out(
+        self, conductor: Conductor, ready: Ready, work: Work, pieces: list[Piece]
+    ) -> Errand:
+        """Have the mirror take what it lacks and run its part."""
+        mirror = conductor.mirror
+        kernel = conductor.kernel(ready.programs[Place.MIRROR], ready.kernel_name)
+
+        def job(queue: cl.CommandQueue) -> tuple[int, int]:
+            for memory, start, content in pieces:
+                buffer = memory.copy_on(mirror)
+                raw.write_buffer(queue, buffer, content, start, None, True)
+                memory.actual.copied(Place.MIRROR, start, start + content.size)
+            self._set_arguments(kernel, mirror)
+            self._mirror_began = True
+            event = _launch(queue, kernel, ready, work)
+            event.wait()
+            return _times(event)
+
+        return conductor.away(job)
+
+    def _run_at_home(self, conductor: Conductor, ready: Ready, work: Work) -> None:
+        """Run a part on the user's device, whichever it belongs to."""
         self._step = "kernel"
-        event = self._launch(conductor, work)
-        conductor.home.flush()
+        kernel = conductor.kernel(ready.programs[Place.USER], ready.kernel_name)
+        self._set_arguments(kernel, None)
+        event = _launch(conductor.home, kernel, ready, work)
         event.wait()
-        self._user_ran = True
-        self._note(conductor, Place.USER, event, perf_counter())
-        self.stamps[:] = [raw.profiling_info(event, cl.profiling_info.START)]
+        self._done[work.place] = Place.USER
+        self._note_places(ready)
+        self._note_time(Place.USER, event, perf_counter())
 
-    def _note(self, conductor: Conductor, place: Place, event: cl.Event, ended: float) -> None:
-        start = raw.profiling_info(event, cl.profiling_info.START)
-        stop = raw.profiling_info(event, cl.profiling_info.END)
-        seconds = max(0.0, (stop - start) * 1e-9)
-        self._seconds[place] = self._seconds.get(place, 0.0) + seconds
-        row = conductor.world.row(place)
-        conductor.world.story.span(row, self.entry.name, ended - seconds, ended)
+    def _await_mirror(self, conductor: Conductor) -> None:
+        """Wait for the mirror's part; once, however it went."""
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        try:
+            start, stop = conductor.wait(errand)
+        except Exception:
+            if self._mirror_began and self._ready is not None:
+                # What it may have left half done is worth nothing.
+                self._damaged = [
+                    (self.memories[each.memory], *item)
+                    for each in self._ready.written
+                    for item in each.leaves.get(Place.MIRROR, ())
+                ]
+            raise
+        self._done[Place.MIRROR] = Place.MIRROR
+        if self._ready is not None:
+            self._note_places(self._ready)
+        self._note_seconds(Place.MIRROR, (stop - start) * 1e-9, errand.ended)
+
+    def _note_time(self, place: Place, event: cl.Event, ended: float) -> None:
+        start, stop = _times(event)
+        self.stamps[:] = [start]
+        self._note_seconds(place, (stop - start) * 1e-9, ended)
+
+    def _note_seconds(self, place: Place, seconds: float, ended: float) -> None:
+        self._seconds[place] = self._seconds.get(place, 0.0) + max(0.0, seconds)
+        world = self.entry.world
+        world.story.span(world.row(place), self.entry.name, ended - max(0.0, seconds), ended)
 
     def _moves(self, work: Work) -> list[Move]:
         return [
@@ -229,21 +278,6 @@ class LaunchTask(Task):
             for number, ranges in work.needs
             for start, stop in ranges
         ]
-
-    def _launch(self, conductor: Conductor, work: Work, at: Place | None = None) -> cl.Event:
-        """Enqueue a part's kernel; `at` is where, if not where it belongs."""
-        place = work.place if at is None else at
-        kernel = conductor.kernel(self.ready.programs[place], self.ready.kernel_name)
-        mirror = conductor.mirror if place is Place.MIRROR else None
-        self._set_arguments(kernel, mirror)
-        event: cl.Event = raw.enqueue_nd_range_kernel(
-            conductor.home if mirror is None else conductor.away,
-            kernel,
-            work.global_size,
-            self.ready.local_size,
-            work.global_offset,
-        )
-        return event
 
     def _set_arguments(self, kernel: cl.Kernel, mirror: Mirror | None) -> None:
         for index, value in enumerate(self.question.given):
@@ -255,19 +289,40 @@ class LaunchTask(Task):
             elif isinstance(value, LocalRef):
                 raw.set_arg(kernel, index, cl.LocalMemory(value.size_bytes))
 
+    def _note_places(self, ready: Ready) -> None:
+        """Note where the newest bytes are, as far as the launch has come. Can be called again."""
+        for each in ready.written:
+            memory = self.memories[each.memory]
+            if each.home is Home.STAY:
+                for place, ranges in each.leaves.items():
+                    where = self._done.get(place)
+                    if where is not None:
+                        for start, stop in ranges:
+                            memory.actual.wrote(where, start, stop)
+            elif self._is_put or self._is_whole:
+                memory.actual.wrote(Place.USER, *each.hull)
+        if self._is_whole:
+            for each in ready.written:
+                for ranges in each.leaves.values():
+                    for start, stop in ranges:
+                        self.memories[each.memory].actual.wrote(Place.USER, start, stop)
+        self._settle_untracked()
+
+    def _settle_untracked(self) -> None:
+        for memory in self.memories.values():
+            if not memory.is_tracked:
+                memory.actual.wrote(Place.USER, 0, memory.size_bytes)
+
     # What comes together at home
 
-    def _together(self) -> list[Written]:
-        return [each for each in self.ready.written if each.home is not Home.STAY]
-
-    def _keep_originals(self, conductor: Conductor) -> None:
+    def _keep_originals(self, conductor: Conductor, ready: Ready) -> None:
         """Read what differences are taken from, and what a race would have to be undone with."""
-        for each in self.ready.written:
+        for each in ready.written:
             memory = self.memories[each.memory]
             ranges: Sequence[tuple[int, int]] = ()
             if each.home in (Home.DIFFERENCE, Home.ATOMIC):
                 ranges = (each.hull,)
-            elif self.ready.has_difference:
+            elif ready.has_difference:
                 ranges = each.leaves.get(Place.USER, ())
             if ranges:
                 self._originals[each.memory] = [
@@ -275,11 +330,16 @@ class LaunchTask(Task):
                     for start, stop in ranges
                 ]
 
-    def _fetch(self, conductor: Conductor) -> list[tuple[Memory, int, Bytes]]:
-        """What is to be written at home, worked out before anything is."""
-        result: list[tuple[Memory, int, Bytes]] = []
-        for each in self._together():
-            if Place.MIRROR not in each.leaves:
+    def _put_together(self, conductor: Conductor, ready: Ready) -> None:
+        """Bring home what comes together there: all is worked out before anything is written."""
+        if self._is_put:
+            return
+        pieces: list[Piece] = []
+        for each in ready.written:
+            if each.home is Home.STAY or Place.MIRROR not in each.leaves:
+                continue
+            if self._done.get(Place.MIRROR) is not Place.MIRROR:
+                # It ran at home, on the same bytes.
                 continue
             memory = self.memories[each.memory]
             if each.home is Home.ROWS:
@@ -288,32 +348,43 @@ class LaunchTask(Task):
                     for number in range(rows.count):
                         begin = number * rows.pitch
                         piece = content[begin : begin + rows.run]
-                        result.append((memory, rows.start + begin, piece))
+                        pieces.append((memory, rows.start + begin, piece))
                         self._home_bytes += rows.run
-                continue
-            result.append((memory, each.hull[0], self._combined(conductor, memory, each)))
-        return result
+            else:
+                pieces.append((memory, each.hull[0], self._combined(conductor, memory, each)))
+        for attempt in range(ATTEMPTS):
+            try:
+                for memory, start, content in pieces:
+                    copies.write(conductor.home, memory.own, start, content)
+            except Exception as error:
+                # Written again, they are the same.
+                if attempt == ATTEMPTS - 1:
+                    raise
+                conductor.world.tell("merge", error)
+            else:
+                break
+        self._is_put = True
 
     def _combined(self, conductor: Conductor, memory: Memory, each: Written) -> Bytes:
         """The hull's bytes after both parts."""
         ((start, original),) = self._originals[each.memory]
-        stop = start + original.size
-        mine = copies.read(conductor.home, memory.own, start, stop)
+        mine = copies.read(conductor.home, memory.own, start, start + original.size)
         begin, end = each.region.start, each.region.stop
         theirs = conductor.read_away(memory, begin, end)
         self._home_bytes += end - begin
+        here = slice(begin - start, end - start)
         if each.home is Home.ATOMIC:
             whole = original.copy()
-            whole[begin - start : end - start] = theirs
+            whole[here] = theirs
             merged = original.copy()
             for zone in each.zones:
                 _combine_zone(zone, start, merged, [mine, whole])
             return merged
-        here = slice(begin - start, end - start)
         theirs_changed = changed_bytes(original[here], theirs)
         mine_changed = changed_bytes(original[here], mine[here])
         clash = first_clash(mine[here], mine_changed, theirs, theirs_changed)
         if clash is not None:
+            self._has_raced = True
             raise RaceError(
                 f"two parts left different values in byte {begin + clash} of one buffer: the kernel "
                 "has a data race"
@@ -321,110 +392,138 @@ class LaunchTask(Task):
         write_changed(mine, begin - start, theirs, theirs_changed)
         return mine
 
-    def _put_home(self, conductor: Conductor, pieces: Sequence[tuple[Memory, int, Bytes]]) -> None:
-        """Write what was worked out; once more where that fails, since it can be done twice."""
-        for attempt in range(2):
-            try:
-                for memory, start, content in pieces:
-                    raw.write_buffer(conductor.home, memory.own, content, start, None, False)
-                if pieces:
-                    conductor.home.finish()
-            except Exception as error:
-                if attempt:
-                    raise
-                conductor.world.story.fault("merge", error)
-            else:
-                return
-
-    def _apply(self, works: Sequence[Work]) -> None:
-        """Note where the newest bytes are now, after all parts ran where they belong."""
-        for each in self.ready.written:
-            memory = self.memories[each.memory]
-            if each.home is Home.STAY:
-                for place, ranges in each.leaves.items():
-                    for start, stop in ranges:
-                        memory.actual.wrote(place, start, stop)
-            else:
-                memory.actual.wrote(Place.USER, *each.hull)
-        self._settle_untracked()
-
-    def _settle_untracked(self) -> None:
-        for memory in self.memories.values():
-            if not memory.is_tracked:
-                memory.actual.wrote(Place.USER, 0, memory.size_bytes)
-
     # When something fails
 
-    def _recover(
-        self,
-        conductor: Conductor,
-        way: Callable[[Conductor], None],
-        cause: Exception | None = None,
-    ) -> None:
-        """Have the launch done on the user's device."""
+    def _recover(self, conductor: Conductor, error: Exception) -> None:
+        """Do on the user's device what is not done yet."""
         world = conductor.world
-        self.entry.story.passed("race" if cause is None else "fault")
-        if cause is not None:
-            world.count_failure(conductor, cause)
-        try:
-            way(conductor)
-        except BytesLostError as error:
-            world.story.fault("recover", error)
-            self.status = FAILED
-        except Exception as error:
-            world.story.fault("recover", error)
-            # The bytes may be out of reach: save what can be saved, and try on that.
-            world.lose_mirror(conductor, error)
+        code = "race" if self._has_raced else "fault"
+        if not self._has_raced:
+            world.tell(self._step, error)
+        with _harmless(world, "tell"):
+            if self._decision is not None:
+                self._decision.passes(code, f"{self._step}: {error}")
+            self.entry.story.passed(code)
+        for attempt in range(ATTEMPTS):
             try:
-                way(conductor)
-            except Exception as last:
-                world.story.fault("recover", last)
-                self.status = FAILED
+                if attempt == ATTEMPTS - 1:
+                    # The bytes may be out of reach: save what can be saved, and try on that.
+                    world.lose_mirror(conductor, error)
+                self._finish_at_home(conductor)
+            except BytesLostError as lost:
+                self.give_up(world, lost)
+                break
+            except Exception as again:
+                world.tell("recover", again)
+                if attempt == ATTEMPTS - 1:
+                    self.give_up(world, again)
+            else:
+                break
+        if not self._has_raced:
+            with _harmless(world, "recover"):
+                world.count_failure(conductor, error)
 
-    def _at_home(self, conductor: Conductor) -> None:
-        """Run what has not run, all of it on the user's device, from the bytes that are there."""
-        self._step = "kernel"
-        for work in self.ready.works:
-            conductor.bring_home(self._moves(work))
-        # What a part may leave unwritten must be there too.
-        for each in self.ready.written:
-            for ranges in each.leaves.values():
-                conductor.bring_home([(self.memories[each.memory], *item) for item in ranges])
-        for work in self.ready.works:
-            if work.place is Place.USER and self._user_ran:
-                continue
-            event = self._launch(conductor, work, Place.USER)
-            event.wait()
-            self.stamps[:] = [raw.profiling_info(event, cl.profiling_info.START)]
-            if work.place is Place.USER:
-                self._user_ran = True
-        self._all_home()
+    def _finish_at_home(self, conductor: Conductor) -> None:
+        ready = self._ready
+        if ready is None:
+            self._whole_at_home(conductor)
+            return
+        if self._errand is not None:
+            try:
+                self._await_mirror(conductor)
+            except Exception as error:
+                conductor.world.tell("mirror-wait", error)
+        self._forget_damaged(ready)
+        if self._has_raced:
+            self._once_more_whole(conductor, ready)
+            return
+        for work in ready.works:
+            if work.place not in self._done:
+                conductor.bring_home(self._moves(work))
+                self._run_at_home(conductor, ready, work)
+        self._put_together(conductor, ready)
+        self._note_places(ready)
 
-    def _once_more_whole(self, conductor: Conductor) -> None:
+    def _forget_damaged(self, ready: Ready) -> None:
+        """Trust the mirror no more with what its failed part may have written.
+
+        Raises `BytesLostError` where it had the only copy of something that the part must read.
+        """
+        needed = self._moves(ready.work(Place.MIRROR) or ready.works[0])
+        for memory, start, stop in self._damaged:
+            for begin, end in memory.actual.lacking(Place.USER, start, stop):
+                if any(
+                    other is memory and low < end and high > begin for other, low, high in needed
+                ):
+                    raise BytesLostError(
+                        f"bytes [{begin}, {end}) of a buffer of {memory.size_bytes} were on the other "
+                        "device alone, which failed while it changed them"
+                    )
+            memory.actual.wrote(Place.USER, start, stop)
+        self._damaged = []
+
+    def _once_more_whole(self, conductor: Conductor, ready: Ready) -> None:
         """Undo what the user's part wrote, and run the launch as one."""
-        for number, pieces in self._originals.items():
-            for start, content in pieces:
-                copies.write(conductor.home, self.memories[number].own, start, content)
-        for work in self.ready.works:
-            conductor.bring_home(self._moves(work))
-        whole = Work(Place.USER, self.ready.whole_offset, self.ready.whole_size, ())
-        self._launch(conductor, whole).wait()
-        self._all_home()
+        if not self._is_whole:
+            for number, pieces in self._originals.items():
+                for start, content in pieces:
+                    copies.write(conductor.home, self.memories[number].own, start, content)
+            # What the mirror's part wrote in place is at home as it was before.
+            for each in ready.written:
+                for ranges in each.leaves.values():
+                    for start, stop in ranges:
+                        self.memories[each.memory].actual.wrote(Place.USER, start, stop)
+            for work in ready.works:
+                conductor.bring_home(self._moves(work))
+            whole = Work(Place.USER, ready.whole_offset, ready.whole_size, ())
+            kernel = conductor.kernel(ready.programs[Place.USER], ready.kernel_name)
+            self._set_arguments(kernel, None)
+            event = _launch(conductor.home, kernel, ready, whole)
+            event.wait()
+            self._is_whole = True
+        self._note_places(ready)
 
-    def _all_home(self) -> None:
-        for each in self.ready.written:
-            memory = self.memories[each.memory]
-            for ranges in each.leaves.values():
-                for start, stop in ranges:
-                    memory.actual.wrote(Place.USER, start, stop)
-            if each.home is not Home.STAY:
-                memory.actual.wrote(Place.USER, *each.hull)
-        self._settle_untracked()
+    def give_up(self, world: World, error: Exception) -> None:
+        """What the launch was to write must not be read."""
+        for index, value in enumerate(self.question.given):
+            if type(value) is BufferRef and index not in self.entry.read_only:
+                world.lose_bytes(self._roots[value.root], error)
 
 
-def _combine_zone(zone: Any, start: int, merged: Bytes, parts: Sequence[Bytes]) -> None:
+class _harmless:  # noqa: N801  # reads as a word where it is used
+    """A context in which nothing that fails goes further than the report."""
+
+    def __init__(self, world: World, step: str) -> None:
+        self._world, self._step = world, step
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if isinstance(error, Exception):
+            with suppress(Exception):
+                self._world.tell(self._step, error)
+            return True
+        return False
+
+
+def _launch(queue: cl.CommandQueue, kernel: cl.Kernel, ready: Ready, work: Work) -> cl.Event:
+    event: cl.Event = raw.enqueue_nd_range_kernel(
+        queue, kernel, work.global_size, ready.local_size, work.global_offset
+    )
+    queue.flush()
+    return event
+
+
+def _times(event: cl.Event) -> tuple[int, int]:
+    """When a kernel began and ended, in nanoseconds of its device's clock."""
+    start = raw.profiling_info(event, cl.profiling_info.START)
+    return start, raw.profiling_info(event, cl.profiling_info.END)
+
+
+def _combine_zone(zone: AtomicZone, start: int, merged: Bytes, parts: Sequence[Bytes]) -> None:
     """One zone of atomics, in bytes that begin at byte `start` of the buffer."""
-    shifted = type(zone)(
+    shifted = AtomicZone(
         zone.operation, zone.start - start, zone.stop - start, zone.width_bytes, zone.is_signed
     )
     write_combined(merged, [shifted], [0] * len(parts), list(parts))

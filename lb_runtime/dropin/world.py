@@ -7,6 +7,7 @@ anything is waited for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from lb_runtime.dropin.conductor import Conductor, MirrorError, Move, PullTask, 
 from lb_runtime.dropin.memories import Memory
 from lb_runtime.dropin.mirror import Mirror, NoMirror, find_mirror
 from lb_runtime.dropin.scout import Entry, Scout
-from lb_runtime.errors import LoadBalancerError
+from lb_runtime.errors import BytesLostError, ExecutionError, LoadBalancerError
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
@@ -75,7 +76,7 @@ class World:
             except LoadBalancerError as error:
                 found = NoMirror("no-mirror", str(error))
             except Exception as error:
-                self.story.fault("mirror", error)
+                self.tell("mirror", error)
                 found = NoMirror("no-mirror", str(error))
             if isinstance(found, Mirror):
                 self.mirror = found
@@ -156,6 +157,8 @@ class World:
         with self.lock:
             moves = []
             for memory, start, stop in self._known(reads):
+                if memory.lost_because:
+                    raise BytesLostError(memory.lost_because)
                 lacking = memory.planned.lacking(Place.USER, start, stop)
                 moves += [(memory, begin, end) for begin, end in lacking]
                 last = memory.last
@@ -166,11 +169,40 @@ class World:
             if moves:
                 self.pull(queue, conductor(), moves, name)
 
-    def after(self, writes: Iterable[Touch]) -> None:
-        """A command that writes these bytes on the user's device was enqueued."""
+    def after(self, reads: Iterable[Touch], writes: Iterable[Touch]) -> None:
+        """A command that reads and writes these bytes on the user's device was enqueued.
+
+        Raises `BytesLostError` where it has read what turned out to be lost.
+        """
         with self.lock:
             for memory, start, stop in self._known(writes):
                 self._wrote_at_home(memory, start, stop)
+            for memory, _, _ in self._known(reads):
+                if memory.lost_because:
+                    raise BytesLostError(memory.lost_because)
+
+    def lose_bytes(self, memory: Memory, error: Exception) -> None:
+        """Some bytes of a memory are lost: whoever reads it is told."""
+        self.tell("bytes-lost", error)
+        memory.lost_because = f"{error}: the results of earlier launches are lost"
+
+    def tell(self, step: str, error: BaseException) -> None:
+        """Remember a failure for the report; never fails itself."""
+        with suppress(Exception):
+            self.story.fault(step, error)
+
+    def retreat(self) -> None:
+        """After a failure of ours: bring all bytes home, wait for that, and begin anew from there."""
+        task = self.bring_all_home()
+        if task is not None and not task.done.wait(LONGEST_WAIT_SECONDS):
+            raise ExecutionError(
+                "bytes that are on the other device did not come home in time: see lb_runtime.report()"
+            )
+        with self.lock:
+            for root in list(self.copied):
+                memory = self.memories[root]
+                if not memory.is_in_use:
+                    self._wrote_at_home(memory, 0, memory.size_bytes)
 
     def _known(self, touches: Iterable[Touch]) -> Iterator[Move]:
         """Those of the touched bytes of which the mirror may hold some."""
@@ -182,6 +214,8 @@ class World:
                     yield memory, begin, end
 
     def _wrote_at_home(self, memory: Memory, start: int, stop: int) -> None:
+        if start == 0 and stop == memory.size_bytes:
+            memory.lost_because = ""
         memory.planned.wrote(Place.USER, start, stop)
         memory.later(Place.USER, start, stop)
         self.note(memory)
@@ -192,11 +226,23 @@ class World:
         """Bring bytes home, and let the queue wait for them."""
         event = cl.UserEvent(self.context)
         task = PullTask(event, moves, name)
-        raw.enqueue_barrier(queue, [event])
-        self.enqueue(conductor, task, [memory for memory, _, _ in moves])
+        barrier = raw.enqueue_barrier(queue, [event])
+        self.hand_over(conductor, task, [memory for memory, _, _ in moves])
+        del barrier
         for memory, start, stop in moves:
             memory.planned.copied(Place.USER, start, stop)
             self.note(memory)
+
+    def hand_over(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
+        """`enqueue`, for a task that a queue of the program's waits for: if it fails, that is let go."""
+        try:
+            self.enqueue(conductor, task, memories)
+        except BaseException:
+            if not task.is_put:
+                for memory, place, start, stop in task.before:
+                    memory.later(place, start, stop)
+                task.finish()
+            raise
 
     def enqueue(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
         """Hand a task over; from now on whatever touches these memories comes after it."""
@@ -210,6 +256,7 @@ class World:
         task.conductor = conductor
         task.waits = tuple(waits)
         conductor.put(task)
+        task.is_put = True
 
     def any_conductor(self, device: cl.Device | None = None) -> Conductor:
         """A thread that takes tasks: one of a queue that the program still has, or a new one."""
@@ -276,8 +323,8 @@ class World:
         with self.lock:
             if self.is_lost:
                 return
-            self.story.fault("mirror-lost", error)
-            conductor.forget_away()
+            self.tell("mirror-lost", error)
+            conductor.forget_hand()
             away: list[Move] = []
             for memory in self.memories.values():
                 memory.settle()
@@ -290,25 +337,24 @@ class World:
             try:
                 conductor.bring_home([move])
             except Exception as again:
-                self.story.fault("bytes-lost", again)
+                self.tell("bytes-lost", again)
                 break
         with self.lock:
             self.is_lost = True
-            for memory in self.memories.values():
-                memory.planned.wrote(Place.USER, 0, memory.size_bytes)
-                self.note(memory)
 
     # The end
 
-    def close(self, timeout_seconds: float) -> bool:
+    def close(self, timeout_seconds: float, *, at_exit: bool = False) -> bool:
         """End the threads; whether they ended in time.
 
-        What waits for something that the program itself has not done is not waited for.
+        What waits for something that the program itself has not done is not waited for; nor is, where the
+        interpreter ends, what nobody will see.
         """
         with self.lock:
             conductors = list(self.conductors)
             self.conductors.clear()
         for conductor in conductors:
+            conductor.is_ended = at_exit
             if not conductor.is_closed:
                 conductor.close()
         ended = [conductor.join(timeout_seconds) for conductor in conductors]
