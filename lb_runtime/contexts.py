@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
+from typing import cast
 
 import pyopencl as cl
 
+from lb_runtime.binaries import Binary
 from lb_runtime.devices import DeviceInfo, device_handles, discover
 from lb_runtime.errors import BuildError, DeviceError, KernelNotFoundError
 from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
@@ -132,10 +135,11 @@ def build_program(
     options: tuple[str, ...],
     file_name: str = "<kernel>",
 ) -> cl._cl._Program:
-    """Build without pyopencl's own cache, which keeps a copy of each failing source in /tmp.
+    """Build, or take the driver's binary from our cache on disk where the text was built before.
 
-    The kernels' argument information is asked for, since `execute` checks arguments by it. Raises
-    `BuildError` with the compiler's first error, in which `label` names the device.
+    pyopencl's own cache keeps a copy of each failing source in /tmp. The kernels' argument information is
+    asked for, since `execute` checks arguments by it. Raises `BuildError` with the compiler's first error,
+    in which `label` names the device.
     """
     if blank := next((option for option in options if any(map(str.isspace, option))), None):
         raise BuildError(
@@ -143,6 +147,12 @@ def build_program(
             "without",
             label,
         )
+    kept = Binary(device, source, options)
+    if (found := kept.read()) is not None:
+        with suppress(cl.Error):
+            program = cl._cl._Program(context, [device], [found])
+            program._build(b"", [device])
+            return program
     program = cl._cl._Program(context, source)
     try:
         program._build(os.fsencode(" ".join((*options, "-cl-kernel-arg-info"))), [device])
@@ -153,6 +163,10 @@ def build_program(
             log = ""
         message = first_build_error(str(log), file_name) or str(error)
         raise BuildError(f"{label}: {message}", label) from error
+    with suppress(cl.Error):
+        # pyopencl declares bytes where OpenCL gives one binary for each device.
+        binaries = cast(list[bytes], program.get_info(cl.program_info.BINARIES))
+        kept.write(binaries[0])
     return program
 
 

@@ -43,6 +43,7 @@ ROOMS = [
     "lb_runtime.icd",
     "lb_runtime.devices",
     "lb_runtime.roles",
+    "lb_runtime.binaries",
     "lb_runtime.contexts",
     "lb_runtime.memory",
     "lb_runtime.checks",

@@ -174,7 +174,7 @@ class LaunchTask(Task):
             if type(value) is BufferRef and index not in self.entry.read_only:
                 stop = value.start_bytes + value.size_bytes
                 self._roots[value.root].actual.wrote(Place.USER, value.start_bytes, stop)
-        self._settle_untracked()
+        self._bring_untracked_home(conductor)
 
     # In parts
 
@@ -209,6 +209,7 @@ class LaunchTask(Task):
         self._step = "merge"
         self._put_together(conductor, ready)
         self._note_places(ready)
+        self._bring_untracked_home(conductor)
 
     def _send_out(
         self, conductor: Conductor, ready: Ready, work: Work, pieces: list[Piece]
@@ -306,11 +307,12 @@ class LaunchTask(Task):
                 for ranges in each.leaves.values():
                     for start, stop in ranges:
                         self.memories[each.memory].actual.wrote(Place.USER, start, stop)
-        self._settle_untracked()
 
-    def _settle_untracked(self) -> None:
+    def _bring_untracked_home(self, conductor: Conductor) -> None:
+        """Leave nothing on the mirror of buffers that the program may read and write unseen."""
         for memory in self.memories.values():
             if not memory.is_tracked:
+                conductor.bring_home([(memory, 0, memory.size_bytes)])
                 memory.actual.wrote(Place.USER, 0, memory.size_bytes)
 
     # What comes together at home
@@ -443,6 +445,7 @@ class LaunchTask(Task):
                 self._run_at_home(conductor, ready, work)
         self._put_together(conductor, ready)
         self._note_places(ready)
+        self._bring_untracked_home(conductor)
 
     def _forget_damaged(self, ready: Ready) -> None:
         """Trust the mirror no more with what its failed part may have written.
@@ -482,6 +485,7 @@ class LaunchTask(Task):
             event.wait()
             self._is_whole = True
         self._note_places(ready)
+        self._bring_untracked_home(conductor)
 
     def give_up(self, world: World, error: Exception) -> None:
         """What the launch was to write must not be read."""

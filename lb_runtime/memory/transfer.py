@@ -29,7 +29,9 @@ def upload(
             )
             continue
         for each in rectangles(rows):
-            events.append(_copy_rectangle(queue, buffer, content, each, origin_of(each), rows.pitch))
+            events.append(
+                _copy_rectangle(queue, buffer, content, each, origin_of(each), rows.pitch)
+            )
     return events
 
 
