@@ -16,7 +16,6 @@ import io
 import json
 import multiprocessing
 import os
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -30,6 +29,7 @@ from time import perf_counter
 from typing import Any
 
 import click
+from machine import describe_machine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -96,7 +96,7 @@ def main(
     if only:
         return
     document = {
-        "machine": _machine(),
+        "machine": describe_machine(with_devices=False),
         "devices": next((row["devices"] for row in rows if row.get("devices")), None),
         "data_sha256": found.sha256,
         "seconds": round(perf_counter() - began, 1),
@@ -423,23 +423,6 @@ def show(rows: Sequence[Row], summary: dict[str, Any]) -> None:
         )
     Console(width=160).print(table)
     click.echo(json.dumps(summary, indent=1))
-
-
-def _machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    return {
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +24,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
+from machine import describe_machine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -187,31 +187,6 @@ def write(
     path = output / "fuzz.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     click.echo(f"wrote {path}")
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the kernels ran on."""
-    from lb_runtime.devices import discover
-
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "devices": [
-            f"{device.platform_name} {device.platform_version}: {device.name}"
-            for device in discover().devices
-        ],
-    }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

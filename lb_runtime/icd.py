@@ -56,8 +56,9 @@ def make_drivers_visible(
         return DriverSetup(None, ())
     notes = _dependency_notes()
     folder = _vendors_folder(cache_folder)
+    adds_intel = not _is_intel_known(_system_vendor_folders())
     if variables.get(VENDORS_VARIABLE) == str(folder):
-        return DriverSetup(folder, notes)
+        return DriverSetup(folder, notes, adds_intel)
     if user_variable := _set_by_user(variables):
         note = (
             f"{INTEL_DRIVER} is installed, but {user_variable} is set: drivers are taken from there"
@@ -70,7 +71,7 @@ def make_drivers_visible(
         note = f"{INTEL_DRIVER} is installed, but {folder} cannot be written ({error.strerror})"
         return DriverSetup(None, (*notes, note))
     variables[VENDORS_VARIABLE] = str(folder)
-    return DriverSetup(folder, notes, adds_intel=not _is_intel_known(_system_vendor_folders()))
+    return DriverSetup(folder, notes, adds_intel)
 
 
 _done: DriverSetup | None = None

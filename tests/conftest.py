@@ -9,13 +9,29 @@ from lb_runtime.devices import discover
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--fuzz N`: how many generated kernels to try, other ones each time (`--hypothesis-seed` repeats)."""
+    """`--fuzz N`: how many generated kernels to try, other ones each time (`--hypothesis-seed` repeats).
+
+    `--programs N`: the same for random programs that the drop-in runs.
+    `--downstream`: run `tests/downstream`, too, which needs the extra of that name and many minutes.
+    """
+    parser.addoption(
+        "--downstream",
+        action="store_true",
+        help="fetch pyopencl's source release and run its tests and examples with the drop-in",
+    )
     parser.addoption(
         "--fuzz",
         type=int,
         default=0,
         metavar="N",
         help="try N generated kernels, other ones each time, instead of the 200 that are always the same",
+    )
+    parser.addoption(
+        "--programs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run N random pyopencl programs with the drop-in, other ones each time, instead of a few",
     )
 
 
