@@ -13,7 +13,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyopencl as cl
@@ -239,12 +239,12 @@ class Conductor:
         self.wait(self.away(read))
         return content
 
-    def bring_home(self, moves: list[Move]) -> int:
-        """Copy bytes from the mirror to the user's device; how many.
+    def fetch(self, moves: list[Move]) -> Fetch | None:
+        """Begin to read what the user's device lacks of these bytes; None where it lacks nothing.
 
-        Raises what the mirror fails with; `BytesLostError` where it is not used any more.
+        Raises `BytesLostError` where the mirror is not used any more.
         """
-        total = 0
+        pieces: list[Piece] = []
         for memory, start, stop in moves:
             for begin, end in memory.actual.lacking(Place.USER, start, stop):
                 if self.world.is_lost:
@@ -252,11 +252,33 @@ class Conductor:
                         f"bytes [{begin}, {end}) of a buffer of {memory.size_bytes} were on the other "
                         "device, which failed"
                     )
-                content = self.read_away(memory, begin, end)
-                raw.write_buffer(self.home, memory.own, content, begin, None, True)
-                memory.actual.copied(Place.USER, begin, end)
-                total += end - begin
-        return total
+                pieces.append((memory, begin, np.empty(end - begin, np.uint8)))
+        return Fetch(pieces, self.away(_reading(self.mirror, pieces))) if pieces else None
+
+    def put_home(self, fetch: Fetch) -> list[cl.Event]:
+        """Wait for what was begun, and write it to the user's device, on our queue there.
+
+        The events must be kept until a later command of that queue has ended: they wait when dropped.
+        """
+        self.wait(fetch.errand)
+        events: list[cl.Event] = []
+        for memory, start, content in fetch.pieces:
+            events.append(raw.write_buffer(self.home, memory.own, content, start, None, False))
+            memory.actual.copied(Place.USER, start, start + content.size)
+        return events
+
+    def bring_home(self, moves: list[Move]) -> int:
+        """Copy bytes from the mirror to the user's device; how many. They are there on return.
+
+        Raises what the mirror fails with; `BytesLostError` where it is not used any more.
+        """
+        fetch = self.fetch(moves)
+        if fetch is None:
+            return 0
+        events = self.put_home(fetch)
+        self.home.finish()
+        events.clear()
+        return fetch.size_bytes
 
     def to_send(self, moves: list[Move]) -> list[Piece]:
         """The bytes of the user's device that the mirror lacks of these."""
@@ -265,6 +287,29 @@ class Conductor:
             for memory, start, stop in moves
             for begin, end in memory.actual.lacking(Place.MIRROR, start, stop)
         ]
+
+
+class Fetch(NamedTuple):
+    """Bytes that are being read from the mirror."""
+
+    pieces: list[Piece]
+    errand: Errand
+
+    @property
+    def size_bytes(self) -> int:
+        """How many."""
+        return sum(content.nbytes for _, _, content in self.pieces)
+
+
+def _reading(mirror: Mirror, pieces: list[Piece]) -> Job:
+    def read(queue: cl.CommandQueue) -> None:
+        events = [
+            raw.read_buffer(queue, memory.copy_on(mirror), content, start, None, False)
+            for memory, start, content in pieces
+        ]
+        events[-1].wait()
+
+    return read
 
 
 class PullTask(Task):

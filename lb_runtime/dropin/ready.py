@@ -79,10 +79,13 @@ class Ready:
     whole_offset: tuple[int, ...] = ()
     whole_size: tuple[int, ...] = ()
     has_difference: bool = field(init=False)
+    comes_together: bool = field(init=False)
 
     def __post_init__(self) -> None:
         found = any(each.home is Home.DIFFERENCE for each in self.written)
         object.__setattr__(self, "has_difference", found)
+        together = any(each.home is not Home.STAY for each in self.written)
+        object.__setattr__(self, "comes_together", together)
 
     def work(self, place: Place) -> Work | None:
         """What a place does; None where it has no part."""

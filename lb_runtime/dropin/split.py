@@ -59,6 +59,8 @@ class LaunchTask(Task):
         self._ready: Ready | None = None
         self._step = "wait"
         self._errand: Errand | None = None
+        self._held: list[cl.Event] = []
+        """Events that must not be dropped before their commands have ended."""
         self._mirror_began = False
         self._done: dict[Place, Place] = {}
         """Where the part that belongs to a place was run, once it was."""
@@ -109,6 +111,7 @@ class LaunchTask(Task):
             self._recover(conductor, error)
         finally:
             self._errand = self.marker = None
+            self._held.clear()
             self._originals.clear()
 
     def _is_due(self, conductor: Conductor) -> bool:
@@ -182,26 +185,30 @@ class LaunchTask(Task):
         """Run each part where it belongs."""
         mine, theirs = ready.work(Place.USER), ready.work(Place.MIRROR)
         began = perf_counter()
+        # The mirror reads for the user's device while that is read for the mirror.
         self._step = "to-user"
-        if mine is not None:
-            self._home_bytes += conductor.bring_home(self._moves(mine))
+        fetch = None if mine is None else conductor.fetch(self._moves(mine))
+        if fetch is not None:
+            self._home_bytes += fetch.size_bytes
         self._step = "to-mirror"
         pieces = [] if theirs is None else conductor.to_send(self._moves(theirs))
         self._to_mirror_bytes += sum(content.nbytes for _, _, content in pieces)
-        if len(ready.works) > 1:
+        if ready.comes_together:
+            self._step = "to-user"
+            if fetch is not None:
+                self._held += conductor.put_home(fetch)
+                fetch = None
             self._keep_originals(conductor, ready)
-        if self._home_bytes or self._to_mirror_bytes:
-            conductor.world.story.span(
-                "host",
-                "move",
-                began,
-                perf_counter(),
-                bytes=self._home_bytes + self._to_mirror_bytes,
-            )
         if theirs is not None:
             self._step = "mirror-kernel"
             self._errand = self._send_out(conductor, ready, theirs, pieces)
         if mine is not None:
+            self._step = "to-user"
+            if fetch is not None:
+                self._held += conductor.put_home(fetch)
+            if self._home_bytes or self._to_mirror_bytes:
+                moved = self._home_bytes + self._to_mirror_bytes
+                conductor.world.story.span("host", "move", began, perf_counter(), bytes=moved)
             self._run_at_home(conductor, ready, mine)
         if theirs is not None:
             self._step = "mirror-wait"
@@ -219,14 +226,17 @@ class LaunchTask(Task):
         kernel = conductor.kernel(ready.programs[Place.MIRROR], ready.kernel_name)
 
         def job(queue: cl.CommandQueue) -> tuple[int, int]:
+            held = [
+                raw.write_buffer(queue, memory.copy_on(mirror), content, start, None, False)
+                for memory, start, content in pieces
+            ]
             for memory, start, content in pieces:
-                buffer = memory.copy_on(mirror)
-                raw.write_buffer(queue, buffer, content, start, None, True)
                 memory.actual.copied(Place.MIRROR, start, start + content.size)
             self._set_arguments(kernel, mirror)
             self._mirror_began = True
             event = _launch(queue, kernel, ready, work)
             event.wait()
+            held.clear()
             return _times(event)
 
         return conductor.away(job)
@@ -515,7 +525,6 @@ def _launch(queue: cl.CommandQueue, kernel: cl.Kernel, ready: Ready, work: Work)
     event: cl.Event = raw.enqueue_nd_range_kernel(
         queue, kernel, work.global_size, ready.local_size, work.global_offset
     )
-    queue.flush()
     return event
 
 
