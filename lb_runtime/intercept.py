@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import Any
@@ -21,8 +21,9 @@ from pyopencl import _cl
 
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, Unfit, buffer_ref, captured, is_buffer
+from lb_runtime.dropin.conductor import IN_FLIGHT
 from lb_runtime.dropin.runtime import DropIn
-from lb_runtime.dropin.touches import BLOCKING, COMMANDS, Touches, maps_for_writing
+from lb_runtime.dropin.touches import BLOCKING, COMMANDS, Touches, maps_for_writing, tied
 from lb_runtime.dropin.world import BUSY, World
 from lb_runtime.errors import BytesLostError
 from lb_runtime.icd import drivers_of_this_process
@@ -144,19 +145,19 @@ def enqueue_nd_range_kernel(
 
 
 def _patch(runtime: InstalledRuntime) -> None:
-    _replace_everywhere(
-        runtime, _cl, "enqueue_nd_range_kernel", _launcher(runtime), raw.enqueue_nd_range_kernel
-    )
-    _replace_everywhere(runtime, _cl, "get_platforms", _platforms(runtime), raw.get_platforms)
+    functions: dict[str, tuple[Any, Any]] = {
+        "enqueue_nd_range_kernel": (raw.enqueue_nd_range_kernel, _launcher(runtime)),
+        "get_platforms": (raw.get_platforms, _platforms(runtime)),
+    }
     for name, touches in COMMANDS.items():
         original = getattr(_cl, name, None)
         if original is not None:
-            patched = _command(runtime, name, original, touches)
-            _replace_everywhere(runtime, _cl, name, patched, original)
+            functions[name] = original, _command(runtime, name, original, touches)
     for name in BLOCKING:
         original = getattr(_cl, name, None)
         if original is not None:
-            _replace_everywhere(runtime, _cl, name, _blocking(runtime, original), original)
+            functions[name] = original, _blocking(runtime, original)
+    _replace_functions(runtime, functions)
     for name, kind in (
         ("_set_arg_multi", "multi"),
         ("_set_arg_buf_multi", "bytes"),
@@ -188,17 +189,21 @@ def _replace(runtime: InstalledRuntime, holder: Any, name: str, patched: Any) ->
     setattr(holder, name, patched)
 
 
-def _replace_everywhere(
-    runtime: InstalledRuntime, holder: Any, name: str, patched: Any, original: Any
-) -> None:
-    """Replace a function also where modules have imported it by name."""
-    _replace(runtime, holder, name, patched)
+def _replace_functions(runtime: InstalledRuntime, functions: Mapping[str, tuple[Any, Any]]) -> None:
+    """Replace functions of `pyopencl._cl`, also where modules have imported them by name.
+
+    `functions` are the original and what replaces it, by name.
+    """
+    by_identity = {id(original): (original, patched) for original, patched in functions.values()}
+    for name, (_, patched) in functions.items():
+        _replace(runtime, _cl, name, patched)
     for module in _modules():
-        if module is holder or module.__name__.startswith("lb_runtime"):
+        if module is _cl or module.__name__.startswith("lb_runtime"):
             continue
         for key, value in list(vars(module).items()):
-            if value is original:
-                _replace(runtime, module, key, patched)
+            found = by_identity.get(id(value))
+            if found is not None and found[0] is value:
+                _replace(runtime, module, key, found[1])
 
 
 def _modules() -> Iterator[ModuleType]:
@@ -274,7 +279,7 @@ def _command(
         result = original(queue, *given, **named)
         if done is not None:
             done[0].after(*done[1])
-        return result
+        return tied(result) if IN_FLIGHT else result
 
     command.__name__ = name
     command.__doc__ = original.__doc__
@@ -285,7 +290,7 @@ def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     def command(queue: Any, *given: Any, **named: Any) -> Any:
         with suppress(TypeError, AttributeError):
             runtime.before_blocking(queue)
-        return original(queue, *given, **named)
+        return tied(original(queue, *given, **named))
 
     command.__name__ = original.__name__
     command.__doc__ = original.__doc__

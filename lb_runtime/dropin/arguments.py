@@ -117,7 +117,11 @@ _OTHER_MEMORY = (_cl.Image, _cl.Pipe, *((_cl.GLBuffer,) if hasattr(_cl, "GLBuffe
 def captured(value: Any) -> Captured:
     """An argument as it was given to pyopencl, which has accepted it."""
     if type(value) in _BUFFERS:
-        return buffer_ref(value)
+        try:
+            return buffer_ref(value)
+        except cl.Error:
+            # Intel's driver does not keep a buffer for its sub-buffers to be asked for.
+            return Unfit("arguments-unknown")
     if isinstance(value, np.generic):
         return value.tobytes()
     if isinstance(value, cl.LocalMemory):

@@ -45,6 +45,10 @@ GIVEN_UP_SECONDS = 2.0
 """A command of the program's that does not end for so long is not waited for at the end."""
 
 
+IN_FLIGHT: set[Task] = set()
+"""Tasks that have not ended: queues of the program's may wait for them."""
+
+
 class MirrorError(Exception):
     """The mirror failed in a way after which it is not used any more."""
 
@@ -72,6 +76,7 @@ class Task:
     def finish(self) -> None:
         """Let go of what waits for the task."""
         self.done.set()
+        IN_FLIGHT.discard(self)
         self.waits = ()
         self.conductor = None
         event, self.user_event = self.user_event, None
@@ -121,6 +126,7 @@ class Conductor:
             self._thread = Thread(target=self._run, name="lb_runtime conductor", daemon=True)
             self._thread.start()
         self.last = task
+        IN_FLIGHT.add(task)
         self.tasks.put(task)
 
     def close(self) -> None:

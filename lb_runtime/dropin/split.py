@@ -201,7 +201,7 @@ class LaunchTask(Task):
             self._keep_originals(conductor, ready)
         if theirs is not None:
             self._step = "mirror-kernel"
-            self._errand = self._send_out(conductor, ready, theirs, pieces)
+            self._send_out(conductor, ready, theirs, pieces)
         if mine is not None:
             self._step = "to-user"
             if fetch is not None:
@@ -220,7 +220,7 @@ class LaunchTask(Task):
 
     def _send_out(
         self, conductor: Conductor, ready: Ready, work: Work, pieces: list[Piece]
-    ) -> Errand:
+    ) -> None:
         """Have the mirror take what it lacks and run its part."""
         mirror = conductor.mirror
         kernel = conductor.kernel(ready.programs[Place.MIRROR], ready.kernel_name)
@@ -239,7 +239,7 @@ class LaunchTask(Task):
             held.clear()
             return _times(event)
 
-        return conductor.away(job)
+        self._errand = conductor.away(job)
 
     def _run_at_home(self, conductor: Conductor, ready: Ready, work: Work) -> None:
         """Run a part on the user's device, whichever it belongs to."""

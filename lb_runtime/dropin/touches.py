@@ -8,12 +8,15 @@ exactly, all bytes are read, and all of those that may be written are read too, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import numpy as np
 import pyopencl as cl
+from pyopencl import _cl
 
 from lb_runtime.dropin.arguments import buffer_ref, is_buffer
+from lb_runtime.dropin.conductor import IN_FLIGHT
 from lb_runtime.dropin.world import Touch
 
 Touches = tuple[list[Touch], list[Touch]]
@@ -23,7 +26,11 @@ def _of(memory: Any, start: int = 0, size: int | None = None) -> list[Touch]:
     """Bytes of a buffer from `start` on, all where no size is given; nothing of what is no buffer."""
     if not is_buffer(memory):
         return []
-    ref = buffer_ref(memory)
+    try:
+        ref = buffer_ref(memory)
+    except cl.Error:
+        # A sub-buffer of a buffer that is gone: had that bytes elsewhere, it would be kept.
+        return []
     stop = ref.size_bytes if size is None else min(ref.size_bytes, start + size)
     if not 0 <= start < stop:
         return []
@@ -168,6 +175,30 @@ def copy_p2p(
 ) -> Touches:  # pragma: no cover - AMD's alone
     """clEnqueueCopyBufferP2PAMD."""
     return _of(src) + _of(dst), _of(dst)
+
+
+class Tie:
+    """Waits for an event before pyopencl does that with Python's lock held, which threads of ours need.
+
+    The event of a copy to or from the host waits when it is dropped. The tie is kept in its dictionary,
+    which goes first.
+    """
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: cl.Event) -> None:
+        self._event = cl.Event.from_int_ptr(event.int_ptr, True)
+
+    def __del__(self) -> None:
+        with suppress(cl.Error):
+            self._event.wait()
+
+
+def tied(result: Any) -> Any:
+    """What a command returned, safe to be dropped while its queue waits for us."""
+    if type(result) is _cl.NannyEvent and IN_FLIGHT:
+        cast(Any, result)._lb_tie = Tie(result)
+    return result
 
 
 COMMANDS: dict[str, Callable[..., Touches]] = {

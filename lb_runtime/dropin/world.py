@@ -133,7 +133,7 @@ class World:
 
     def note(self, memory: Memory) -> None:
         """Keep `copied` true after a change of the memory's planned map."""
-        if memory.planned.is_plain:
+        if memory.planned.is_plain and not memory.lost_because:
             self.copied.discard(memory.root)
             if not self.copied:
                 BUSY.discard(self)
@@ -185,6 +185,7 @@ class World:
         """Some bytes of a memory are lost: whoever reads it is told."""
         self.tell("bytes-lost", error)
         memory.lost_because = f"{error}: the results of earlier launches are lost"
+        self.note(memory)
 
     def tell(self, step: str, error: BaseException) -> None:
         """Remember a failure for the report; never fails itself."""
@@ -201,7 +202,7 @@ class World:
         with self.lock:
             for root in list(self.copied):
                 memory = self.memories[root]
-                if not memory.is_in_use:
+                if not memory.is_in_use and not memory.lost_because:
                     self._wrote_at_home(memory, 0, memory.size_bytes)
 
     def _known(self, touches: Iterable[Touch]) -> Iterator[Move]:

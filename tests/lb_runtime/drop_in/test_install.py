@@ -1,0 +1,246 @@
+"""Installing and uninstalling: the very same objects come back, whoever imported them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pytest
+from pyopencl import _cl
+
+import lb_runtime
+from lb_runtime.contexts import OpenPair
+from lb_runtime.errors import LoadBalancerError
+from lb_runtime.settings import Settings
+
+SOURCE = "kernel void twice(global int *a) { a[get_global_id(0)] *= 2; }"
+ITEMS = 4096
+FORCED = Settings(force=True, share=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _uninstalled() -> Iterator[None]:
+    yield
+    lb_runtime.uninstall()
+
+
+@pytest.fixture
+def queue(halves: OpenPair) -> cl.CommandQueue:
+    return cl.CommandQueue(cl.Context([halves.devices[0].handle]))
+
+
+@pytest.fixture
+def forced(halves: OpenPair) -> Settings:
+    one = str(halves.devices[0].info.index)
+    return Settings(force=True, share=0.5, cpu=one, gpu=one)
+
+
+def state() -> dict[tuple[str, str], int]:
+    """Every attribute of every module and class of pyopencl, by identity."""
+    holders: dict[str, Any] = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.split(".")[0] == "pyopencl" and isinstance(module, ModuleType)
+    }
+    holders |= {
+        f"{name}.{key}": value
+        for name, module in list(holders.items())
+        for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__.split(".")[0] == "pyopencl"
+    }
+    return {
+        (name, key): id(value)
+        for name, holder in holders.items()
+        for key, value in vars(holder).items()
+        if key not in ("__warningregistry__", "__dict__", "__weakref__")
+    }
+
+
+def doubled(queue: cl.CommandQueue, times: int = 4) -> np.ndarray[Any, Any]:
+    """What a few launches leave of the numbers from 0 on."""
+    content = np.arange(ITEMS, dtype=np.int32)
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    buffer = cl.Buffer(queue.context, flags, hostbuf=content)
+    program = cl.Program(queue.context, SOURCE).build()
+    kernel = cl.Kernel(program, "twice")
+    for _ in range(times):
+        kernel(queue, (ITEMS,), (64,), buffer)
+    cl.enqueue_copy(queue, content, buffer)
+    return content
+
+
+def test_uninstall_leaves_every_attribute_as_it_was(queue: cl.CommandQueue) -> None:
+    doubled(queue)
+    before = state()
+    lb_runtime.install(FORCED)
+    during = state()
+    assert sum(during[key] != before.get(key) for key in during) > 20
+    doubled(queue)
+    lb_runtime.uninstall()
+    assert state() == before
+
+
+def test_forgetting_to_put_one_object_back_is_seen(
+    queue: cl.CommandQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above bites."""
+    doubled(queue)
+    before = state()
+    original = _cl._enqueue_copy_buffer
+    runtime = lb_runtime.install(FORCED)
+    runtime._patches = [each for each in runtime._patches if each[2] is not original]
+    lb_runtime.uninstall()
+    changed = {key for key, value in state().items() if before.get(key) != value}
+    assert ("pyopencl._cl", "_enqueue_copy_buffer") in changed
+    monkeypatch.undo()
+    for module in list(sys.modules.values()):
+        for key, value in list(getattr(module, "__dict__", {}).items()):
+            if key == "_enqueue_copy_buffer" and value is not original:
+                setattr(module, key, original)
+
+
+def test_a_context_manager_installs_for_its_body(
+    queue: cl.CommandQueue, forced: Settings
+) -> None:
+    original = cl.enqueue_nd_range_kernel
+    with lb_runtime.install(forced) as runtime:
+        assert cl.enqueue_nd_range_kernel is not original
+        assert (doubled(queue) == np.arange(ITEMS) * 16).all()
+        runtime._check()
+    assert cl.enqueue_nd_range_kernel is original
+    report = runtime.report()
+    assert report.split == 4
+    assert not report.faults
+
+
+def test_installing_twice_is_installing_once(forced: Settings) -> None:
+    original = cl.enqueue_nd_range_kernel
+    first = lb_runtime.install(forced)
+    assert lb_runtime.install(Settings(mode="observe")) is first
+    lb_runtime.uninstall()
+    lb_runtime.uninstall()
+    assert cl.enqueue_nd_range_kernel is original
+
+
+def test_off_touches_nothing(queue: cl.CommandQueue) -> None:
+    before = state()
+    with lb_runtime.install(Settings(mode="off")) as runtime:
+        assert state() == before
+        doubled(queue)
+    assert runtime.report().launches == 0
+
+
+def test_observing_splits_nothing_and_says_so(
+    queue: cl.CommandQueue, forced: Settings
+) -> None:
+    settings = Settings(mode="observe", force=True, share=0.5, cpu=forced.cpu, gpu=forced.gpu)
+    with lb_runtime.install(settings) as runtime:
+        assert (doubled(queue) == np.arange(ITEMS) * 16).all()
+    report = runtime.report()
+    assert (report.launches, report.split) == (4, 0)
+    assert {each.code for kernel in report.kernels for each in kernel.passed} == {"observing"}
+
+
+def test_functions_that_were_imported_by_name_are_replaced_and_put_back(
+    queue: cl.CommandQueue, forced: Settings
+) -> None:
+    program = ModuleType("somebodys_program")
+    original = program.launch = cl.enqueue_nd_range_kernel  # type: ignore[attr-defined]
+    sys.modules[program.__name__] = program
+    try:
+        with lb_runtime.install(forced):
+            assert program.launch is cl.enqueue_nd_range_kernel  # type: ignore[attr-defined]
+            assert program.launch is not original  # type: ignore[attr-defined]
+        assert program.launch is original  # type: ignore[attr-defined]
+    finally:
+        del sys.modules[program.__name__]
+
+
+def test_threads_may_install_and_uninstall_while_others_launch(
+    halves: OpenPair, forced: Settings
+) -> None:
+    original = cl.enqueue_nd_range_kernel
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def launch() -> None:
+        queue = cl.CommandQueue(cl.Context([halves.devices[0].handle]))
+        try:
+            while not stop.is_set():
+                if not (doubled(queue) == np.arange(ITEMS) * 16).all():
+                    wrong.append("bytes")
+        except Exception as error:
+            wrong.append(error)
+
+    def switch() -> None:
+        try:
+            for _ in range(15):
+                lb_runtime.install(forced)
+                lb_runtime.uninstall()
+        except Exception as error:
+            wrong.append(error)
+
+    launchers = [threading.Thread(target=launch, daemon=True) for _ in range(2)]
+    switchers = [threading.Thread(target=switch, daemon=True) for _ in range(2)]
+    for thread in (*launchers, *switchers):
+        thread.start()
+    for thread in switchers:
+        thread.join(100)
+        assert not thread.is_alive()
+    stop.set()
+    for thread in launchers:
+        thread.join(100)
+        assert not thread.is_alive()
+    lb_runtime.uninstall()
+    assert not wrong
+    assert cl.enqueue_nd_range_kernel is original
+
+
+def test_the_explicit_function_installs_and_splits(
+    queue: cl.CommandQueue, forced: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = cl.Program(queue.context, SOURCE).build()
+    kernel = cl.Kernel(program, "twice")
+    content = np.arange(ITEMS, dtype=np.int32)
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    buffer = cl.Buffer(queue.context, flags, hostbuf=content)
+    kernel.set_args(buffer)
+    for name, value in (("LB_FORCE", "1"), ("LB_SHARE", "0.5")):
+        monkeypatch.setenv(name, value)
+    for name, choice in (("LB_CPU", forced.cpu), ("LB_GPU", forced.gpu)):
+        monkeypatch.setenv(name, str(choice))
+    # What was set before the runtime was there is not known: the launch is passed on.
+    event = lb_runtime.enqueue_nd_range_kernel(queue, kernel, (ITEMS,), (64,))
+    assert isinstance(event, cl.Event)
+    kernel.set_args(buffer)
+    lb_runtime.enqueue_nd_range_kernel(queue, kernel, (ITEMS,), (64,), wait_for=[event]).wait()
+    cl.enqueue_copy(queue, content, buffer)
+    assert (content == np.arange(ITEMS) * 4).all()
+    report = lb_runtime.report()
+    assert (report.launches, report.split) == (2, 1)
+    with pytest.raises(cl.LogicError):
+        lb_runtime.enqueue_nd_range_kernel(queue, kernel, (ITEMS,), (63,))
+
+
+def test_a_setting_that_cannot_be_understood_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LB_RUNTIME", "perhaps")
+    with pytest.raises(LoadBalancerError, match="LB_RUNTIME is 'perhaps', expected off, observe or on"):
+        lb_runtime.install()
+
+
+def test_only_one_file_patches_pyopencl() -> None:
+    root = Path(lb_runtime.__file__).parent
+    patching = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if "setattr(" in path.read_text() and "holder" in path.read_text()
+    }
+    assert patching == {"intercept.py"}
