@@ -26,6 +26,8 @@ PASSES: dict[str, str] = {
     "the host; make it without HOST_NO_ACCESS, HOST_READ_ONLY and HOST_WRITE_ONLY",
     "image-argument": "images stay on the user's device; put the data into a buffer to have it split",
     "invalid-launch": "OpenCL refuses the launch, or is sure to leave a buffer with it; the detail says why",
+    "local-size": "the driver chooses the local size, and the kernel can tell which; give one to have the "
+    "launch split",
     "mirror-lost": "the other device failed or stopped answering, and is left alone from then on; look at "
     "the report's faults, then restart the program",
     "no-gain": "measured or predicted, both devices together are not faster than the user's; LB_SHARE "

@@ -19,7 +19,7 @@ from rich.console import Console
 from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
-from lb_runtime.dropin.conductor import Conductor
+from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.memories import is_closed_to_host
 from lb_runtime.dropin.scout import Entry, Question, Scout
@@ -36,6 +36,8 @@ DRAIN_SECONDS = 60.0
 """How long the end waits for work in flight."""
 PASSING = ("first-launches", "timing", "no-gain", "busy", "fault", "arguments-unknown")
 """The codes that do not stay."""
+MOST_IN_FLIGHT = 4096
+"""While more launches than these wait for us, others pass."""
 PROGRAMS_KEPT = 1024
 EVENTS_KEPT = 1024
 """Of so many split launches on profiling queues the beginning is known."""
@@ -219,6 +221,8 @@ class DropIn:
             return "mirror-lost"
         if not queue.is_in_order:
             return "out-of-order-queue"
+        if len(IN_FLIGHT) > MOST_IN_FLIGHT:
+            return "busy"
         given: list[Captured] = []
         for value in state.arguments:
             if value is None:

@@ -42,6 +42,17 @@ if TYPE_CHECKING:
 
 MOST_DECISIONS = 512
 """Of one kernel: what is launched in more ways than these is not judged any more."""
+TOLD_BY_LOCAL_SIZE = frozenset(
+    {
+        "get_enqueued_local_size",
+        "get_group_id",
+        "get_local_id",
+        "get_local_linear_id",
+        "get_local_size",
+        "get_num_groups",
+    }
+)
+"""Built-ins whose answers follow from a local size that the driver chooses where none is given."""
 BACKLOG_SECONDS = 0.0003
 """A launch that has not ended for so long after its enqueue holds up those behind it."""
 ONE_SIDED = 0.03
@@ -318,6 +329,9 @@ class Entry:
             return "arguments-unknown", "the arguments are not those that the kernel takes"
         if outside := overreach(kernel.facts, launch):
             return "invalid-launch", str(outside)
+        chosen = kernel.facts.builtins & TOLD_BY_LOCAL_SIZE
+        if question.local_size is None and kernel.facts.required_local_size is None and chosen:
+            return "local-size", f"the kernel asks for {', '.join(sorted(chosen))}"
         if user_share is None:
             user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch))
         if not self.world.settings.force and self.world.settings.share is None:
