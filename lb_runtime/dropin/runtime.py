@@ -106,10 +106,20 @@ class DropIn:
         with self._lock:
             world = self.worlds.get(number)
             if world is None:
+                self._forget_worlds()
                 world = World(queue.context, self.settings, self.story, self.scout)
                 self.worlds[number] = world
             state = queue._lb_queue = QueueState(self, queue, world)
+            world.queues.add(state)
         return state
+
+    def _forget_worlds(self) -> None:
+        """Let go of contexts of which the program has no queue and no buffer with bytes elsewhere."""
+        for number, world in list(self.worlds.items()):
+            if not world.queues:
+                world.sweep()
+                if not world.memories and not any(not each.is_closed for each in world.conductors):
+                    del self.worlds[number]
 
     def kernel_state(self, kernel: Any) -> KernelState:
         """What is known of a kernel object."""

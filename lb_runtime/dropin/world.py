@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pyopencl as cl
 
@@ -63,6 +64,8 @@ class World:
         self._failures = 0
         self._sweeps = 0
         self.conductors: list[Conductor] = []
+        self.queues: WeakSet[object] = WeakSet()
+        """What is known of the program's queues, as long as these live."""
 
     # The other device
 
