@@ -226,30 +226,29 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
         g_times_l: bool = False,
         allow_empty_ndrange: bool = False,
     ) -> Any:
-        if not BUSY:
-            # The short way of a kernel that is never split, while no byte is away.
-            state = getattr(kernel, "_lb_kernel", None)
-            if state is not None and state[0] is runtime:
-                known = state[1]
-                entry = known.entry
-                code = "" if entry is None else entry.code
-                if not code and known.quick_left:
-                    code = known.quick_code(global_work_size, local_work_size, global_offset)
-                if code:
-                    if known.pending:
-                        known.forget()
-                    event = original(
-                        queue,
-                        kernel,
-                        global_work_size,
-                        local_work_size,
-                        global_offset,
-                        wait_for,
-                        g_times_l=g_times_l,
-                        allow_empty_ndrange=allow_empty_ndrange,
-                    )
-                    known.story.passed(code)
-                    return event
+        # The short way of a launch that is known to pass, and touches nothing that the mirror holds.
+        state = getattr(kernel, "_lb_kernel", None)
+        if state is not None and state[0] is runtime:
+            known = state[1]
+            entry = known.entry
+            code = "" if entry is None else entry.code
+            if not code and known.quick_left:
+                code = known.quick_code(global_work_size, local_work_size, global_offset)
+            if code and (not BUSY or known.is_clear()):
+                if known.pending:
+                    known.forget()
+                event = original(
+                    queue,
+                    kernel,
+                    global_work_size,
+                    local_work_size,
+                    global_offset,
+                    wait_for,
+                    g_times_l=g_times_l,
+                    allow_empty_ndrange=allow_empty_ndrange,
+                )
+                known.story.passed(code)
+                return event
         return launch(
             queue,
             kernel,
@@ -308,7 +307,7 @@ def _note_map(runtime: InstalledRuntime, queue: Any, *given: Any, **named: Any) 
         raise
     except Exception as error:
         # Arguments that do not fit are pyopencl's to tell.
-        if not isinstance(error, TypeError | IndexError | AttributeError):
+        if not isinstance(error, TypeError | IndexError | AttributeError | cl.Error):
             runtime.tell("map", error)
         runtime.retreat()
 

@@ -73,7 +73,7 @@ class Task:
         """Do it. Raises nothing that `status` could tell instead."""
         raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self, world: World | None = None) -> None:
         """Let go of what waits for the task."""
         self.done.set()
         IN_FLIGHT.discard(self)
@@ -85,10 +85,10 @@ class Task:
                 return
             try:
                 event.set_status(self.status)
-            except Exception:
+            except Exception as error:
                 # The program's queue waits for nothing else: it must come.
-                if attempt == SIGNALS - 1:
-                    raise
+                if world is not None:
+                    world.tell("signal", error)
                 sleep(0.001 * attempt)
             else:
                 return
@@ -163,10 +163,7 @@ class Conductor:
         while (task := self.tasks.get()) is not None:
             if not self.is_ended:
                 self._do(task)
-            try:
-                task.finish()
-            except Exception as error:
-                self.world.tell("signal", error)
+            task.finish(self.world)
             del task
         if self._hand is not None:
             self._hand.close()
@@ -239,7 +236,7 @@ class Conductor:
         mirror = self.mirror
         content = np.empty(stop - start, np.uint8)
 
-        def read(queue: cl.CommandQueue) -> None:
+        def read(queue: cl.CommandQueue, _: Errand) -> None:
             raw.read_buffer(queue, memory.copy_on(mirror), content, start, None, True)
 
         self.wait(self.away(read))
@@ -308,7 +305,7 @@ class Fetch(NamedTuple):
 
 
 def _reading(mirror: Mirror, pieces: list[Piece]) -> Job:
-    def read(queue: cl.CommandQueue) -> None:
+    def read(queue: cl.CommandQueue, _: Errand) -> None:
         events = [
             raw.read_buffer(queue, memory.copy_on(mirror), content, start, None, False)
             for memory, start, content in pieces

@@ -7,8 +7,9 @@ some of pyopencl's events wait, when they are dropped, with Python's lock held, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyopencl as cl
 
 from lb_runtime.dropin.mirror import Mirror
 
-Job = Callable[[cl.CommandQueue], Any]
+Job = Callable[[cl.CommandQueue, "Errand"], Any]
 """Something to do with the hand's queue on the mirror; it waits for what it enqueues."""
 
 
@@ -26,9 +27,25 @@ class Errand:
     def __init__(self, job: Job) -> None:
         self.job: Job | None = job
         self.done = Event()
+        self._lock = Lock()
+        self._has_begun = False
+        self._is_cancelled = False
         self.result: Any = None
         self.error: Exception | None = None
         self.ended = 0.0
+
+    def begin(self) -> None:
+        """To be called by the job before what cannot be taken back. Raises `CancelledError`."""
+        with self._lock:
+            if self._is_cancelled:
+                raise CancelledError
+            self._has_begun = True
+
+    def cancel(self) -> bool:
+        """Have the job not begin any more; False where it has."""
+        with self._lock:
+            self._is_cancelled = not self._has_begun
+            return self._is_cancelled
 
 
 class Hand:
@@ -56,7 +73,7 @@ class Hand:
                 if queue is None:
                     queue = self._mirror.queue()
                 if errand.job is not None:
-                    errand.result = errand.job(queue)
+                    errand.result = errand.job(queue, errand)
             except Exception as error:
                 errand.error = error
             errand.job = None

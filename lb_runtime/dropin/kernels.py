@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lb_runtime.dropin.arguments import Captured, captured, packed
+import pyopencl as cl
+
+from lb_runtime.dropin.arguments import BufferRef, Captured, captured, packed
 from lb_runtime.dropin.scout import Entry
+from lb_runtime.dropin.world import BUSY
 from lb_runtime.story import KernelStory
 
 QUICK_LAUNCHES = 63
@@ -46,6 +49,26 @@ class KernelState:
         self.quick_left -= 1
         return code
 
+    def is_clear(self) -> bool:
+        """Whether the mirror holds nothing of any buffer that the launch is given; False for unknown ones."""
+        if not self.pending:
+            for known in self.arguments:
+                if known is None or (type(known) is BufferRef and _is_copied(known)):
+                    return False
+            return True
+        for kind, given in self.pending:
+            if kind == "multi":
+                for value in given[1::2]:
+                    ref = getattr(value, "_lb_ref", None)
+                    if ref is None:
+                        if isinstance(value, cl.MemoryObjectHolder):
+                            return False
+                    elif _is_copied(ref):
+                        return False
+            elif kind == "unknown":
+                return False
+        return True
+
     def settle(self) -> None:
         """Take over what was set since the last launch, and let go of the objects."""
         arguments = self.arguments
@@ -67,3 +90,7 @@ class KernelState:
         """Let go of the objects without a look: the arguments are not known from then on."""
         self.pending.clear()
         self.arguments = [None] * len(self.arguments)
+
+
+def _is_copied(ref: BufferRef) -> bool:
+    return any(ref.root in world.copied for world in list(BUSY))

@@ -334,10 +334,11 @@ class DropIn:
         if not world.copied:
             return [], []
         try:
+            world.relax()
             touched = self._touched(world, state)
-            world.before(
-                queue, own.conductor, touched[0], "a kernel" if state is None else state.name
-            )
+            if touched[0]:
+                name = "a kernel" if state is None else state.name
+                world.before(queue, own.conductor, touched[0], name)
         except BytesLostError:
             raise
         except Exception as error:
@@ -358,7 +359,7 @@ class DropIn:
         touched = [
             (index, (value, value.start_bytes, value.start_bytes + value.size_bytes))
             for index, value in enumerate(arguments)
-            if type(value) is BufferRef
+            if type(value) is BufferRef and value.root in world.copied
         ]
         writes = [touch for index, touch in touched if index not in read_only]
         return [touch for _, touch in touched], writes
@@ -415,8 +416,10 @@ class DropIn:
         ref = buffer_ref(memory)
         UNTRACKED.add(ref.root)
         world = self.worlds.get(memory.get_info(cl.mem_info.CONTEXT).int_ptr)
-        if world is None or ref.root not in world.memories:
+        if world is None:
             return
+        # Known from now on, so that the note goes when the buffer goes.
+        world.memory(ref)
         own = None if queue is None else self.queue_state(queue)
         if own is not None:
             world.untrack(ref, queue, own.conductor)

@@ -61,9 +61,10 @@ class LaunchTask(Task):
         self._errand: Errand | None = None
         self._held: list[cl.Event] = []
         """Events that must not be dropped before their commands have ended."""
-        self._mirror_began = False
         self._done: dict[Place, Place] = {}
         """Where the part that belongs to a place was run, once it was."""
+        self._is_ready_at_home = False
+        """Whether the user's device holds what its part needs: it is not brought there again."""
         self._is_whole = False
         self._is_put = False
         self._has_raced = False
@@ -94,6 +95,11 @@ class LaunchTask(Task):
             # What the launch waits for failed: it does not run, and nothing was written.
             self.status = FAILED
             return
+        for memory in self.memories.values():
+            if memory.lost_because:
+                # What it would compute from lost bytes is as lost.
+                self.give_up(conductor.world, BytesLostError(memory.lost_because))
+                return
         began = perf_counter()
         try:
             self._step = "decide"
@@ -201,6 +207,7 @@ class LaunchTask(Task):
             self._keep_originals(conductor, ready)
         if theirs is not None:
             self._step = "mirror-kernel"
+            self._is_ready_at_home = fetch is None
             self._send_out(conductor, ready, theirs, pieces)
         if mine is not None:
             self._step = "to-user"
@@ -209,6 +216,7 @@ class LaunchTask(Task):
             if self._home_bytes or self._to_mirror_bytes:
                 moved = self._home_bytes + self._to_mirror_bytes
                 conductor.world.story.span("host", "move", began, perf_counter(), bytes=moved)
+            self._is_ready_at_home = True
             self._run_at_home(conductor, ready, mine)
         if theirs is not None:
             self._step = "mirror-wait"
@@ -225,7 +233,7 @@ class LaunchTask(Task):
         mirror = conductor.mirror
         kernel = conductor.kernel(ready.programs[Place.MIRROR], ready.kernel_name)
 
-        def job(queue: cl.CommandQueue) -> tuple[int, int]:
+        def job(queue: cl.CommandQueue, errand: Errand) -> tuple[int, int]:
             held = [
                 raw.write_buffer(queue, memory.copy_on(mirror), content, start, None, False)
                 for memory, start, content in pieces
@@ -233,7 +241,7 @@ class LaunchTask(Task):
             for memory, start, content in pieces:
                 memory.actual.copied(Place.MIRROR, start, start + content.size)
             self._set_arguments(kernel, mirror)
-            self._mirror_began = True
+            errand.begin()
             event = _launch(queue, kernel, ready, work)
             event.wait()
             held.clear()
@@ -260,7 +268,7 @@ class LaunchTask(Task):
         try:
             start, stop = conductor.wait(errand)
         except Exception:
-            if self._mirror_began and self._ready is not None:
+            if not errand.cancel() and self._ready is not None:
                 # What it may have left half done is worth nothing.
                 self._damaged = [
                     (self.memories[each.memory], *item)
@@ -451,7 +459,8 @@ class LaunchTask(Task):
             return
         for work in ready.works:
             if work.place not in self._done:
-                conductor.bring_home(self._moves(work))
+                if work.place is Place.MIRROR or not self._is_ready_at_home:
+                    conductor.bring_home(self._moves(work))
                 self._run_at_home(conductor, ready, work)
         self._put_together(conductor, ready)
         self._note_places(ready)

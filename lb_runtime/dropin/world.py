@@ -6,9 +6,10 @@ anything is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock, RLock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -37,6 +38,7 @@ BUSY: set[World] = set()
 FAILURES_BORNE = 8
 """After so many failures the mirror is not used any more."""
 SWEEP_EVERY = 64
+NOTING_ATTEMPTS = 3
 LONGEST_WAIT_SECONDS = 60.0
 """For bytes that somebody needs at once."""
 
@@ -144,6 +146,16 @@ class World:
             self.copied.add(memory.root)
             BUSY.add(self)
 
+    def relax(self) -> None:
+        """Find the memories of which, as it turned out, the mirror holds nothing."""
+        with self.lock:
+            for root in list(self.copied):
+                memory = self.memories[root]
+                memory.settle()
+                if not memory.is_in_use and memory.actual.is_plain:
+                    memory.planned.wrote(Place.USER, 0, memory.size_bytes)
+                    self.note(memory)
+
     # What the program's own commands do
 
     def before(
@@ -172,11 +184,28 @@ class World:
             if moves:
                 self.pull(queue, conductor(), moves, name)
 
-    def after(self, reads: Iterable[Touch], writes: Iterable[Touch]) -> None:
+    def after(self, reads: Sequence[Touch], writes: Sequence[Touch]) -> None:
         """A command that reads and writes these bytes on the user's device was enqueued.
 
-        Raises `BytesLostError` where it has read what turned out to be lost.
+        Raises `BytesLostError` where it has read what turned out to be lost, and `ExecutionError` where
+        what it wrote cannot be noted.
         """
+        for _ in range(NOTING_ATTEMPTS):
+            try:
+                self._note_touches(reads, writes)
+            except BytesLostError:
+                raise
+            except Exception as error:
+                # Noted again, it is the same.
+                self.tell("note", error)
+            else:
+                return
+        raise ExecutionError(
+            "it cannot be noted what a command wrote, so that the other device's copies cannot be trusted: "
+            "see lb_runtime.report()"
+        )
+
+    def _note_touches(self, reads: Sequence[Touch], writes: Sequence[Touch]) -> None:
         with self.lock:
             for memory, start, stop in self._known(writes):
                 self._wrote_at_home(memory, start, stop)
@@ -197,15 +226,22 @@ class World:
 
     def retreat(self) -> None:
         """After a failure of ours: bring all bytes home, wait for that, and begin anew from there."""
-        task = self.bring_all_home()
-        if task is not None and not task.done.wait(LONGEST_WAIT_SECONDS):
-            raise ExecutionError(
-                "bytes that are on the other device did not come home in time: see lb_runtime.report()"
-            )
+        stop = perf_counter() + LONGEST_WAIT_SECONDS
+        self.bring_all_home()
         with self.lock:
-            for root in list(self.copied):
-                memory = self.memories[root]
-                if not memory.is_in_use and not memory.lost_because:
+            memories = [self.memories[root] for root in self.copied]
+        for memory in memories:
+            # Whatever is on its way may have been noted as done by the call that failed.
+            last = memory.last
+            if last is not None and not last.done.wait(max(0.0, stop - perf_counter())):
+                raise ExecutionError(
+                    "bytes that are on the other device did not come home in time: see "
+                    "lb_runtime.report()"
+                )
+        with self.lock:
+            for memory in memories:
+                missing = memory.actual.lacking(Place.USER, 0, memory.size_bytes)
+                if not memory.is_in_use and not memory.lost_because and not missing:
                     self._wrote_at_home(memory, 0, memory.size_bytes)
 
     def _known(self, touches: Iterable[Touch]) -> Iterator[Move]:
