@@ -38,8 +38,9 @@ class Binary:
         )
         text = "\0".join(facts).encode("utf-8", "surrogateescape")
         self.path = cache_folder() / "binaries" / f"{hashlib.sha256(text).hexdigest()}.bin"
-        # The text itself may depend on files that it includes, which are not looked at here.
-        self._is_kept = "#include" not in source or "// includes " in source
+        # The text may depend on files that it includes, which are not looked at here; PoCL keeps its own.
+        is_whole = "#include" not in source or "// includes " in source
+        self._is_kept = is_whole and "Portable Computing Language" not in platform.name
 
     def read(self) -> bytes | None:
         """The binary, or None where there is none or it is damaged."""

@@ -107,26 +107,49 @@ def _new_main() -> ModuleType:
     return main
 
 
+@dataclass(slots=True)
+class _Names:
+    """What `import` found before a program ran: its path, and the modules whose names were given up."""
+
+    path: list[str]
+    modules: dict[str, ModuleType]
+
+
+_before: _Names | None = None
+
+
 def _set_first(path: str | Path) -> None:
     """Let the program's own place stand first in `sys.path`, instead of ours."""
+    global _before
     if sys.flags.isolated or getattr(sys.flags, "safe_path", False):
         return
+    before = list(sys.path)
     sys.path[0] = str(path)
-    _forget_namesakes(str(path))
+    _before = _Names(before, _forget_namesakes([str(path)]))
 
 
-def _forget_namesakes(folder: str) -> None:
-    """Let `import` find the program's own modules, also where one of ours has the same name.
+def take_names_back() -> None:
+    """Let `import` find again what it found before the program ran. For when the program is over."""
+    if _before is not None:
+        sys.path[:] = _before.path
+        _forget_namesakes(_before.path)
+        sys.modules.update(_before.modules)
 
-    What this package has imported it keeps; only the names are free again.
+
+def _forget_namesakes(path: list[str]) -> dict[str, ModuleType]:
+    """Let `import` find the modules on a path, also where others of the same names are loaded.
+
+    Whoever has imported those keeps them; only their names are free again. Returns them by name.
     """
+    forgotten = {}
     for name in {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names:
-        found = importlib.machinery.PathFinder.find_spec(name, [folder])
+        found = importlib.machinery.PathFinder.find_spec(name, path)
         if found is None or found.origin is None or name == "__main__":
             continue
-        if found.origin != getattr(sys.modules[name], "__file__", None):
+        if found.origin != getattr(sys.modules.get(name), "__file__", None):
             for each in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
-                del sys.modules[each]
+                forgotten[each] = sys.modules.pop(each)
+    return forgotten
 
 
 def _absolute(path: str) -> str:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from lb_runtime.cli.console import WIDTH_WITHOUT_TERMINAL
 from lb_runtime.cli.devices import role_options
 from lb_runtime.cli.launches import Share, judging_options
-from lb_runtime.program import Kind, Program
+from lb_runtime.program import Kind, Program, take_names_back
 from lb_runtime.settings import MODES, Mode, Settings
 
 
@@ -55,6 +55,7 @@ class _Ending:
         intercept.uninstall()
         report = intercept.report()
         if self.shows_report and sys.stderr is not None:
+            take_names_back()
             from rich.console import Console
 
             # Streams that end up in one file keep their order.

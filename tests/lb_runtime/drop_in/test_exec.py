@@ -342,6 +342,18 @@ def test_the_report_comes_however_the_program_ends(folder: Path, ending: str, st
         assert errors.index("ZeroDivisionError") < errors.index("lb-runtime: ")
 
 
+def test_a_report_comes_though_the_program_has_modules_of_the_same_names(folder: Path) -> None:
+    (folder / "launches.py").write_text(LAUNCHES)
+    for name in ("predictor", "rich"):
+        (folder / f"{name}.py").write_text("WHOSE = 'the program'\n")
+    ending = "import predictor, rich; print(predictor.WHOSE, rich.WHOSE)"
+    command = [LB, "exec", "--report", "launches.py", ending]
+    status, printed, errors = ran(command, folder, LB_FORCE="1", LB_SHARE="0.5")
+    assert status == 0
+    assert printed.endswith("the program the program\n")
+    assert "lb-runtime: 3 launches, 3 split" in errors
+
+
 def test_the_variables_are_heard_and_the_command_line_goes_before_them(folder: Path) -> None:
     (folder / "launches.py").write_text(LAUNCHES)
     settings = {"LB_RUNTIME": "observe", "LB_FORCE": "1", "LB_SHARE": "0.5", "LB_REPORT": "1"}

@@ -105,9 +105,7 @@ def test_forgetting_to_put_one_object_back_is_seen(
                 setattr(module, key, original)
 
 
-def test_a_context_manager_installs_for_its_body(
-    queue: cl.CommandQueue, forced: Settings
-) -> None:
+def test_a_context_manager_installs_for_its_body(queue: cl.CommandQueue, forced: Settings) -> None:
     original = cl.enqueue_nd_range_kernel
     with lb_runtime.install(forced) as runtime:
         assert cl.enqueue_nd_range_kernel is not original
@@ -136,9 +134,7 @@ def test_off_touches_nothing(queue: cl.CommandQueue) -> None:
     assert runtime.report().launches == 0
 
 
-def test_observing_splits_nothing_and_says_so(
-    queue: cl.CommandQueue, forced: Settings
-) -> None:
+def test_observing_splits_nothing_and_says_so(queue: cl.CommandQueue, forced: Settings) -> None:
     settings = Settings(mode="observe", force=True, share=0.5, cpu=forced.cpu, gpu=forced.gpu)
     with lb_runtime.install(settings) as runtime:
         assert (doubled(queue) == np.arange(ITEMS) * 16).all()
@@ -232,7 +228,9 @@ def test_a_setting_that_cannot_be_understood_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LB_RUNTIME", "perhaps")
-    with pytest.raises(LoadBalancerError, match="LB_RUNTIME is 'perhaps', expected off, observe or on"):
+    with pytest.raises(
+        LoadBalancerError, match="LB_RUNTIME is 'perhaps', expected off, observe or on"
+    ):
         lb_runtime.install()
 
 
