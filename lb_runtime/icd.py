@@ -32,7 +32,7 @@ USER_VARIABLES = (VENDORS_VARIABLE, "OPENCL_VENDOR_PATH")
 class DriverSetup:
     """What was done: the vendors folder now in use (None where nothing was set), and notes to show.
 
-    `adds_intel` tells that Intel's driver would not have been found without it.
+    `adds_intel` tells that Intel's driver would not have been found without this call.
     """
 
     vendors_folder: Path | None
@@ -56,9 +56,8 @@ def make_drivers_visible(
         return DriverSetup(None, ())
     notes = _dependency_notes()
     folder = _vendors_folder(cache_folder)
-    adds_intel = not _is_intel_known(_system_vendor_folders())
     if variables.get(VENDORS_VARIABLE) == str(folder):
-        return DriverSetup(folder, notes, adds_intel)
+        return DriverSetup(folder, notes)
     if user_variable := _set_by_user(variables):
         note = (
             f"{INTEL_DRIVER} is installed, but {user_variable} is set: drivers are taken from there"
@@ -71,7 +70,7 @@ def make_drivers_visible(
         note = f"{INTEL_DRIVER} is installed, but {folder} cannot be written ({error.strerror})"
         return DriverSetup(None, (*notes, note))
     variables[VENDORS_VARIABLE] = str(folder)
-    return DriverSetup(folder, notes, adds_intel)
+    return DriverSetup(folder, notes, not _is_intel_known(_system_vendor_folders()))
 
 
 _done: DriverSetup | None = None

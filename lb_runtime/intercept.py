@@ -83,8 +83,7 @@ def install(settings: Settings | None = None) -> InstalledRuntime:
                 raw.get_platforms()
         if runtime.settings.mode != "off":
             _patch(runtime)
-            if runtime.settings.share is None and not runtime.settings.force:
-                runtime.scout.ask(runtime.scout.load_model, "model")
+            runtime.warm_up()
         _installed = _last = runtime
         return runtime
 
@@ -378,7 +377,8 @@ def _build(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     @functools.wraps(original)
     def build(self: Any, *given: Any, **named: Any) -> Any:
         built = original(self, *given, **named)
-        runtime.programs.append(self._prg)
+        with suppress(Exception):
+            runtime.built(self)
         return built
 
     return build

@@ -42,6 +42,8 @@ PASSES: dict[str, str] = {
     "out-of-order-queue": "launches of out-of-order queues stay as they are; use an in-order queue",
     "svm": "shared virtual memory is read and written by the host unseen; use buffers to have it split",
     "timing": "now and then a launch runs on the user's device alone, to be timed; there is nothing to do",
+    "too-large": "copies of the launch's buffers would take too much of the memory that is free; use smaller "
+    "ones, or free others",
     "too-small": "the launch takes less time than moving its bytes would; use larger ranges",
 }
 

@@ -52,7 +52,7 @@ class Settings:
     mode: Mode = "on"
     share: float | None = None
     force: bool = False
-    min_seconds: float = 0.002
+    min_seconds: float = 0.001
     mirror_timeout_seconds: float = 30.0
     cpu: str | None = None
     gpu: str | None = None

@@ -7,8 +7,8 @@ buffers live exactly as long as without this runtime.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,8 +84,10 @@ def buffer_ref(memory: Any) -> BufferRef:
 
 CUT: set[int] = set()
 """Roots of buffers of which sub-buffers were made: these hold them, though no driver need count that."""
-GONE: deque[int] = deque()
-"""Roots of buffers of which a Python object is gone."""
+KNOWN: set[int] = set()
+"""Roots of the buffers that are kept by a record of ours."""
+GONE: SimpleQueue[int | None] = SimpleQueue()
+"""Roots of buffers of which a record is kept and a Python object is gone."""
 
 
 class _Tie:
@@ -97,8 +99,9 @@ class _Tie:
         self.root = root
 
     def __del__(self) -> None:
-        # May be called at any moment, in any thread: takes no lock.
-        GONE.append(self.root)
+        # May be called at any moment, in any thread: a simple queue takes that.
+        if self.root in KNOWN:
+            GONE.put(self.root)
 
 
 def is_buffer(value: Any) -> bool:

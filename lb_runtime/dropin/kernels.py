@@ -18,7 +18,16 @@ QUICK_LAUNCHES = 63
 class KernelState:
     """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
 
-    __slots__ = ("arguments", "entry", "name", "pending", "quick", "quick_left", "story")
+    __slots__ = (
+        "arguments",
+        "entry",
+        "name",
+        "pending",
+        "quick",
+        "quick_left",
+        "shape",
+        "story",
+    )
 
     def __init__(self, name: str, story: KernelStory, count: int) -> None:
         self.name = name
@@ -29,6 +38,8 @@ class KernelState:
         self.arguments: list[Captured | None] = [None] * count
         self.quick: tuple[Any, Any, Any, Any, str] = (None, None, None, None, "")
         """Sizes and packed numbers of the last launch that was passed for good, and the code."""
+        self.shape: tuple[Any, Any, Any] | None = None
+        """Global size, local size and offset of the launch that is being looked at."""
         self.quick_left = 0
         """So many launches like that pass without another look: buffers may have changed since."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from threading import Lock
+from pathlib import Path
+from threading import Lock, RLock
 
 import pyopencl as cl
 
 from lb_runtime.contexts import OpenDevice
-from lb_runtime.devices import DeviceInfo, device_handles, discover
-from lb_runtime.roles import Cut, choose_pair, requested
+from lb_runtime.devices import DeviceInfo, DeviceKind, device_handles, discover
+from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
 from lb_runtime.settings import Settings
 
 CPU, GPU = 0, 1
@@ -48,7 +49,7 @@ class Mirror:
         """
         most = MOST_OF_MEMORY * self.device.info.global_memory_bytes
         with self._lock:
-            if self._taken_bytes + size_bytes > most:
+            if self._taken_bytes + size_bytes > most or size_bytes > self.spare_bytes / 2:
                 raise cl.MemoryError(
                     f"{size_bytes} bytes more than the {self._taken_bytes} in use do not fit "
                     f"{self.label}"
@@ -60,6 +61,14 @@ class Mirror:
             with self._lock:
                 self._taken_bytes -= size_bytes
             raise
+
+    @property
+    def spare_bytes(self) -> float:
+        """How much memory there is for copies of buffers: its own, or the host's where it uses that."""
+        own = self.device.info.global_memory_bytes - self._taken_bytes
+        if self.device.info.kind is DeviceKind.GPU and not self.device.info.unified_memory:
+            return own
+        return min(own, available_bytes())
 
     def give_back(self, buffer: cl.Buffer) -> None:
         """Free a buffer that `allocate` gave."""
@@ -77,32 +86,72 @@ def profiled_queue(context: cl.Context, device: cl.Device) -> cl.CommandQueue:
     return cl.CommandQueue(context, device, cl.command_queue_properties.PROFILING_ENABLE)
 
 
-def find_mirror(device: cl.Device, settings: Settings) -> Mirror | NoMirror:
-    """The mirror of a device of the user's.
+def available_bytes() -> float:
+    """How much memory the host can give without swapping; infinite where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name == "MemAvailable":
+                return int(rest.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return float("inf")
+    return float("inf")
 
-    The pair is chosen as for `lb run`; where the user's device is none of it, the pair's device of the
-    other kind is taken. A device alone in its machine is its own mirror only where a split is forced.
 
-    Raises:
-        DeviceError: a selector that fits no device, or a device that cannot be opened.
+class Machine:
+    """The machine's devices and the pair that settings choose, looked up and opened once.
+
+    Threads may ask at the same time.
     """
-    handles = device_handles()
-    infos = discover().devices
-    index = next((number for number, handle in enumerate(handles) if handle == device), None)
-    if index is None:
-        return NoMirror(
-            "device-not-in-pair", f"{device.name.strip()} is a part of a device, or unknown"
-        )
-    user = infos[index]
-    pair = choose_pair(infos, *requested(settings.cpu, settings.gpu, os.environ))
-    if pair.cut is not Cut.NONE:
-        if not settings.force or pair.cpu.index != index:
-            return NoMirror("no-mirror", pair.why)
-        return Mirror(OpenDevice(user, device, f"{user.label}, again"), user, GPU)
-    if index == pair.cpu.index:
-        other, role = pair.gpu, CPU
-    elif index == pair.gpu.index or user.is_real_accelerator:
-        other, role = pair.cpu, GPU
-    else:
-        other, role = pair.gpu, CPU
-    return Mirror(OpenDevice(other, handles[other.index]), user, role)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = RLock()
+        self._handles: list[cl.Device] = []
+        self._infos: tuple[DeviceInfo, ...] = ()
+        self._pair: DevicePair | None = None
+        self._open: dict[int, OpenDevice] = {}
+
+    def look(self) -> DevicePair:
+        """The pair. Raises `DeviceError` for a selector that fits no device, or where there is none."""
+        with self._lock:
+            if self._pair is None:
+                self._handles = device_handles()
+                self._infos = discover().devices
+                chosen = requested(self._settings.cpu, self._settings.gpu, os.environ)
+                self._pair = choose_pair(self._infos, *chosen)
+            return self._pair
+
+    def mirror_of(self, device: cl.Device) -> Mirror | NoMirror:
+        """The mirror of a device of the user's.
+
+        The pair is chosen as for `lb run`; where the user's device is none of it, the pair's device of
+        the other kind is taken. A device alone in its machine is its own mirror only where a split is
+        forced.
+
+        Raises:
+            DeviceError: a selector that fits no device, or a device that cannot be opened.
+        """
+        pair = self.look()
+        index = next((i for i, handle in enumerate(self._handles) if handle == device), None)
+        if index is None:
+            name = device.name.strip()
+            return NoMirror("device-not-in-pair", f"{name} is a part of a device, or unknown")
+        user = self._infos[index]
+        if pair.cut is not Cut.NONE:
+            if not self._settings.force or pair.cpu.index != index:
+                return NoMirror("no-mirror", pair.why)
+            return Mirror(OpenDevice(user, device, f"{user.label}, again"), user, GPU)
+        if index == pair.cpu.index:
+            other, role = pair.gpu, CPU
+        elif index == pair.gpu.index or user.is_real_accelerator:
+            other, role = pair.cpu, GPU
+        else:
+            other, role = pair.gpu, CPU
+        return Mirror(self._opened(other), user, role)
+
+    def _opened(self, info: DeviceInfo) -> OpenDevice:
+        with self._lock:
+            if info.index not in self._open:
+                self._open[info.index] = OpenDevice(info, self._handles[info.index])
+            return self._open[info.index]

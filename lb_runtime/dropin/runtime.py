@@ -11,6 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import prod
+from queue import Empty
+from time import sleep
 from typing import Any
 
 import pyopencl as cl
@@ -39,6 +41,9 @@ PASSING = ("first-launches", "timing", "no-gain", "busy", "fault", "arguments-un
 MOST_IN_FLIGHT = 4096
 """While more launches than these wait for us, others pass."""
 PROGRAMS_KEPT = 1024
+PROGRAMS_AHEAD = 8
+"""So many programs are looked at before a kernel of theirs is launched; more are many small ones."""
+SWEEP_SECONDS = 0.005
 EVENTS_KEPT = 1024
 """Of so many split launches on profiling queues the beginning is known."""
 
@@ -77,12 +82,14 @@ class DropIn:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.story = Story(tracing=settings.trace is not None)
-        self.scout = Scout()
+        self.scout = Scout(settings)
         self.worlds: dict[int, World] = {}
         self._lock = threading.Lock()
         self.process = os.getpid()
         self.programs: deque[Any] = deque(maxlen=PROGRAMS_KEPT)
         """Programs that were built: Intel's kernels do not keep theirs alive to be asked for."""
+        self._ahead = 0
+        self._sweeper: threading.Thread | None = None
         self.is_closing = False
         self.hides_intel = False
         """Whether the program would not find Intel's driver without this runtime."""
@@ -104,6 +111,11 @@ class DropIn:
         if number in OWN_CONTEXTS:
             return None
         with self._lock:
+            if self._sweeper is None:
+                self._sweeper = threading.Thread(
+                    target=self._sweep, name="lb_runtime sweeper", daemon=True
+                )
+                self._sweeper.start()
             world = self.worlds.get(number)
             if world is None:
                 self._forget_worlds()
@@ -174,10 +186,9 @@ class DropIn:
             own = self.queue_state(queue)
             if own is not None:
                 state = self.kernel_state(kernel)
+                state.shape = None
                 # Never more than numbers: buffers are not held.
                 packs = [given for kind, given in state.pending if kind == "pack"]
-                if GONE and own.world.memories:
-                    own.world.sweep()
                 state.settle()
                 is_known = True
                 entry = self._entry(state, kernel, own)
@@ -209,8 +220,10 @@ class DropIn:
             own.world.after(*touched)
         if state is not None:
             state.story.passed(code)
-            if code == "first-launches" and state.entry is not None:
-                state.entry.passed(event)
+            if state.entry is not None and state.shape is not None:
+                state.entry.shapes.add(state.shape)
+                if code == "first-launches":
+                    state.entry.passed(event)
         return event
 
     def _choose(
@@ -254,23 +267,22 @@ class DropIn:
         if not prod(sizes):
             return "empty-range"
         question = Question(sizes, local, start, tuple(given))
+        state.shape = sizes, local, start
+        # What OpenCL refuses, it is to refuse itself.
+        is_accepted = self.settings.force or state.shape in entry.shapes
         if not entry.is_looked_at and (code := self._look(entry, queue) or entry.code):
             return code
         if entry.is_looked_at:
             decision = entry.decision(question)
             if decision is None:
                 return "busy"
-            if not decision.code:
+            if not decision.code and is_accepted:
                 return "no-gain" if decision.rests else question
-            if decision.code != "first-launches":
+            if decision.code not in ("", "first-launches"):
                 return decision.code
         # Nothing is decided yet. Where launches wait for the device in any case, this one may be decided
         # on when its turn comes.
-        shape = sizes, local, start
-        if shape not in entry.shapes:
-            entry.shapes.add(shape)
-            return "first-launches"
-        is_late = self.settings.mode == "on" and entry.queues_up
+        is_late = is_accepted and self.settings.mode == "on" and entry.queues_up
         return question if is_late else "first-launches"
 
     def _look(self, entry: Entry, queue: QueueState) -> str:
@@ -387,8 +399,6 @@ class DropIn:
             own = self.queue_state(queue)
             if own is None or not own.world.copied:
                 return None
-            if GONE:
-                own.world.sweep()
             touched = touches(*given, **named)
             own.world.before(queue, own.conductor, touched[0], name.removeprefix("_"))
         except BytesLostError:
@@ -410,6 +420,47 @@ class DropIn:
         if own is not None:
             for conductor in list(own.world.conductors):
                 conductor.drain()
+
+    def _sweep(self) -> None:
+        """A thread: free what belongs to buffers that the program has let go of."""
+        while GONE.get() is not None and not self.is_closing:
+            is_in_use = True
+            while is_in_use and not self.is_closing:
+                sleep(SWEEP_SECONDS)
+                with suppress(Empty):
+                    while GONE.get_nowait() is not None:
+                        pass
+                with self._lock:
+                    worlds = list(self.worlds.values())
+                try:
+                    is_in_use = any([world.sweep() for world in worlds])  # noqa: C419  # all of them
+                except Exception as error:
+                    self.tell("sweep", error)
+                    break
+
+    def warm_up(self) -> None:
+        """Have the devices and the model at hand before the first launch, beside the program."""
+        if self.settings.force:
+            return
+        if self.settings.share is None:
+            self.scout.ask(self.scout.load_model, "model")
+        self.scout.ask(self._look_at_machine, "builder")
+
+    def _look_at_machine(self) -> None:
+        # Whoever needs a device is told what is wrong.
+        with suppress(Exception):
+            self.scout.machine.look()
+
+    def built(self, program: Any) -> None:
+        """A program of the user's was built."""
+        inner = program._prg
+        self.programs.append(inner)
+        source = getattr(program, "_source", None)
+        if self.settings.force or not isinstance(source, str) or self._ahead >= PROGRAMS_AHEAD:
+            return
+        self._ahead += 1
+        device = program._context.devices[0]
+        self.scout.ask(lambda: self.scout.look_ahead(inner, source, device), "builder")
 
     def untrack(self, memory: Any, queue: Any = None) -> None:
         """From now on a buffer may be read and written unseen."""
@@ -441,6 +492,9 @@ class DropIn:
     def close(self, *, at_exit: bool) -> None:
         """End all threads, and write what was asked for."""
         self.is_closing = True
+        if self._sweeper is not None:
+            GONE.put(None)
+            self._sweeper.join(DRAIN_SECONDS)
         self.scout.close(DRAIN_SECONDS)
         with self._lock:
             worlds = list(self.worlds.values())

@@ -21,10 +21,10 @@ from lb_runtime.analysis import layout
 from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.verdict import Declined
 from lb_runtime.contexts import build_program
-from lb_runtime.dropin.arguments import Captured, Key, launch_arguments, launch_key
+from lb_runtime.dropin.arguments import BufferRef, Captured, Key, launch_arguments, launch_key
 from lb_runtime.dropin.decisions import Decision
-from lb_runtime.dropin.mirror import CPU, GPU, Mirror
-from lb_runtime.dropin.ready import Ready, make_ready
+from lb_runtime.dropin.mirror import CPU, Machine, Mirror
+from lb_runtime.dropin.ready import Home, Ready, make_ready
 from lb_runtime.errors import BuildError, LaunchError, LoadBalancerError
 from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
@@ -32,6 +32,7 @@ from lb_runtime.launch import Launch
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.plan import split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
+from lb_runtime.settings import Settings
 from lb_runtime.story import KernelStory
 from predictor.errors import PredictorError
 from predictor.frontend import split_options
@@ -55,6 +56,11 @@ TOLD_BY_LOCAL_SIZE = frozenset(
 """Built-ins whose answers follow from a local size that the driver chooses where none is given."""
 BACKLOG_SECONDS = 0.0003
 """A launch that has not ended for so long after its enqueue holds up those behind it."""
+MOST_LOOKED_AT = 256
+MOST_KERNELS_AHEAD = 4
+"""Of a program so many kernels are looked at before they are launched."""
+PART_OF_SPARE = 0.25
+"""Copies for one launch may take so much of the memory that is free."""
 ONE_SIDED = 0.03
 """A device whose share would be less than this gets nothing."""
 
@@ -86,7 +92,10 @@ class Question:
 class Scout:
     """A few threads that work off what is asked of them; what is asked of one of them, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.machine = Machine(settings)
+        self._looked: dict[tuple[str, str, str], Kernel] = {}
+        self._look_lock = Lock()
         self._asked: dict[str, SimpleQueue[Callable[[], None] | None]] = {}
         self._threads: list[Thread] = []
         self._lock = Lock()
@@ -124,6 +133,28 @@ class Scout:
                 work()
             del work
 
+    def look_at(self, source: str, options: str, name: str) -> Kernel:
+        """A kernel, compiled for the analysis once. Raises as `lb_runtime.kernel.look_at`."""
+        key = source, options, name
+        with self._look_lock:
+            found = self._looked.get(key)
+            if found is None:
+                if len(self._looked) >= MOST_LOOKED_AT:
+                    self._looked.clear()
+                found = self._looked[key] = look_at(source, split_options(options), name)
+            return found
+
+    def look_ahead(self, program: Any, source: str, device: cl.Device) -> None:
+        """Look at the kernels of a program that was built just now, which will be launched soon."""
+        with suppress(Exception):
+            options = program.get_build_info(device, cl.program_build_info.OPTIONS) or ""
+            names = [n for n in program.get_info(cl.program_info.KERNEL_NAMES).split(";") if n]
+            mirror = self.machine.mirror_of(device)
+            for name in names[:MOST_KERNELS_AHEAD]:
+                kernel = self.look_at(source, options, name)
+                if isinstance(mirror, Mirror):
+                    build_ahead(kernel, mirror)
+
     def load_model(self) -> None:
         """Have the model at hand, once."""
         with self._model_lock:
@@ -146,6 +177,14 @@ class Scout:
             except PredictorError as error:
                 self._no_model = str(error)
         return 0.5
+
+
+def build_ahead(kernel: Kernel, mirror: Mirror) -> None:
+    """Build a kernel for the mirror before its launch is judged: most need no other text than their own."""
+    if not kernel.facts.reasons and not kernel.facts.builtins & CHANGED_BY_A_SPLIT:
+        # Whoever needs the program is told what is wrong with it.
+        with suppress(Exception):
+            mirror.device.program(kernel.source, kernel.options)
 
 
 class Entry:
@@ -190,7 +229,7 @@ class Entry:
             if self.kernel is not None or self.code:
                 return
             try:
-                kernel = look_at(self.source, split_options(self.options), self.name)
+                kernel = self.world.scout.look_at(self.source, self.options, self.name)
             except (LoadBalancerError, PredictorError) as error:
                 self._hopeless("no-source", str(error))
                 return
@@ -211,16 +250,8 @@ class Entry:
             if kernel.facts.reasons:
                 first = kernel.facts.reasons[0]
                 self._hopeless(first.code, first.detail)
-            elif not self.world.settings.force:
-                # Most kernels need no other text: their build may begin while the launch is judged.
-                self.world.scout.ask(lambda: self._build_ahead(kernel), "builder")
-
-    def _build_ahead(self, kernel: Kernel) -> None:
-        mirror = self.world.mirror
-        if mirror is not None and not kernel.facts.builtins & CHANGED_BY_A_SPLIT:
-            # Whoever needs the program is told what is wrong with it.
-            with suppress(Exception):
-                mirror.device.program(kernel.source, kernel.options)
+            elif not self.world.settings.force and (mirror := self.world.mirror) is not None:
+                self.world.scout.ask(lambda: build_ahead(kernel, mirror), "builder")
 
     def _hopeless(self, code: str, detail: str) -> None:
         self.story.declined(code, detail)
@@ -359,7 +390,24 @@ class Entry:
         programs = self._programs(kernel, plan.source, plan.options)
         if limit := self._too_large_groups(programs, launch):
             return "device-limit", limit
-        return make_ready(plan, places, programs, items[CPU] / sum(items.values()))
+        ready = make_ready(plan, places, programs, items[CPU] / sum(items.values()))
+        if limit := self._too_large(ready, question):
+            return "too-large", limit
+        return ready
+
+    def _too_large(self, ready: Ready, question: Question) -> str:
+        """Why there is not enough memory for a split; empty where there is."""
+        roots = {each.root: each.root_bytes for each in question.given if type(each) is BufferRef}
+        # What comes together at home is there as the original and as both parts' copies.
+        together = sum(
+            3 * (each.hull[1] - each.hull[0])
+            for each in ready.written
+            if each.home is not Home.STAY
+        )
+        wanted, spare = sum(roots.values()) + together, self._mirror.spare_bytes
+        if wanted <= PART_OF_SPARE * spare:
+            return ""
+        return f"{wanted} bytes of copies would be needed, and {spare:.0f} bytes are free"
 
     def _launch(self, kernel: Kernel, question: Question) -> Launch | None:
         arguments = launch_arguments(kernel.facts.parameters, question.given)
@@ -421,4 +469,4 @@ class Entry:
         return ""
 
 
-__all__ = ["GPU", "Entry", "Question", "Scout"]
+__all__ = ["Entry", "Question", "Scout"]

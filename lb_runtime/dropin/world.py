@@ -16,10 +16,10 @@ from weakref import WeakSet
 import pyopencl as cl
 
 from lb_runtime.dropin import raw
-from lb_runtime.dropin.arguments import CUT, GONE, BufferRef
+from lb_runtime.dropin.arguments import CUT, KNOWN, BufferRef
 from lb_runtime.dropin.conductor import Conductor, MirrorError, Move, PullTask, Task
 from lb_runtime.dropin.memories import Memory
-from lb_runtime.dropin.mirror import Mirror, NoMirror, find_mirror
+from lb_runtime.dropin.mirror import Mirror, NoMirror
 from lb_runtime.dropin.scout import Entry, Scout
 from lb_runtime.errors import BytesLostError, ExecutionError, LoadBalancerError
 from lb_runtime.memory.byte_map import Place
@@ -37,7 +37,6 @@ BUSY: set[World] = set()
 """The worlds in which a mirror may hold bytes."""
 FAILURES_BORNE = 8
 """After so many failures the mirror is not used any more."""
-SWEEP_EVERY = 64
 NOTING_ATTEMPTS = 3
 LONGEST_WAIT_SECONDS = 60.0
 """For bytes that somebody needs at once."""
@@ -64,7 +63,6 @@ class World:
         self._mirror_lock = Lock()
         self._is_asked = False
         self._failures = 0
-        self._sweeps = 0
         self.conductors: list[Conductor] = []
         self.queues: WeakSet[object] = WeakSet()
         """What is known of the program's queues, as long as these live."""
@@ -77,7 +75,7 @@ class World:
             if self.mirror is not None or self.no_mirror is not None:
                 return
             try:
-                found = find_mirror(device, self.settings)
+                found = self.scout.machine.mirror_of(device)
             except LoadBalancerError as error:
                 found = NoMirror("no-mirror", str(error))
             except Exception as error:
@@ -107,34 +105,37 @@ class World:
         """The memory of a buffer of the program's, which is alive."""
         found = self.memories.get(ref.root)
         if found is None:
-            self._sweeps += 1
-            if GONE or self._sweeps % SWEEP_EVERY == 0:
-                self.sweep()
             found = self.memories[ref.root] = Memory(ref)
+            KNOWN.add(ref.root)
             if ref.root in UNTRACKED:
                 found.is_tracked = False
         return found
 
-    def sweep(self) -> None:
-        """Free the memories to which only we refer."""
+    def sweep(self) -> bool:
+        """Free the memories to which only we refer; whether some of them are still in use."""
+        is_in_use = False
         with self.lock:
-            while GONE:
-                GONE.popleft()
             for root, memory in list(self.memories.items()):
-                if memory.is_in_use or memory.holders > 0:
+                if memory.holders > 0:
+                    continue
+                if memory.is_in_use:
+                    is_in_use = True
                     continue
                 if root in CUT and not memory.planned.is_home:
                     # A sub-buffer may live on, whether or not the driver counts it.
                     self._bring_home([(memory, 0, memory.size_bytes)])
                     memory.planned.copied(Place.USER, 0, memory.size_bytes)
+                    is_in_use = True
                     continue
                 del self.memories[root]
+                KNOWN.discard(root)
                 self.copied.discard(root)
                 UNTRACKED.discard(root)
                 CUT.discard(root)
                 memory.free()
             if not self.copied:
                 BUSY.discard(self)
+        return is_in_use
 
     def note(self, memory: Memory) -> None:
         """Keep `copied` true after a change of the memory's planned map."""
@@ -353,7 +354,12 @@ class World:
     # When the mirror fails
 
     def count_failure(self, conductor: Conductor, error: Exception) -> None:
-        """Give the mirror up where it is hopeless, or has failed too often."""
+        """Give the mirror up where it is hopeless, or has failed too often.
+
+        That a buffer does not fit it says nothing of the next one.
+        """
+        if isinstance(error, cl.MemoryError):
+            return
         self._failures += 1
         if isinstance(error, MirrorError) or self._failures >= FAILURES_BORNE:
             self.lose_mirror(conductor, error)

@@ -69,8 +69,10 @@ class Machine:
             exact: split only kernels whose values are the same on every device.
         """
         kept = dict(self.base)
-        # By number: two platforms, or two devices, may bear one name. It decides for programs, too.
-        kept["PYOPENCL_TEST"] = f"{self.place.platform}:{self.place.device}"
+        # By name: should a program see other devices than expected, it fails, and takes none of them.
+        names = f"{self.device.platform_name}:{self.device.name}"
+        numbers = f"{self.place.platform}:{self.place.device}"
+        kept["PYOPENCL_TEST"] = numbers if names.count(":") > 1 or set(names) & set(",;") else names
         if mode == "stock":
             return kept
         kept["PYTHONPATH"] = joined(str(ROOT), kept.get("PYTHONPATH", ""))

@@ -66,7 +66,7 @@ class Suite:
 def run_suite(name: str, release: Path, machine: Machine, mode: str) -> Suite:
     """Run `test/NAME.py` of a release; `mode` as for `Machine.environment`."""
     dying = DYING.get(name, ())
-    others = [f"--deselect={name}.py::{test}" for test in dying]
+    others = [f"--deselect=test/{name}.py::{test}" for test in dying]
     runs = [run_pytest(f"{name}.py", others, release, machine, mode)]
     for test in dying:
         alive = machine.turned() if machine.device.is_pocl else machine
