@@ -19,6 +19,7 @@ from lb_runtime.binaries import Binary
 from lb_runtime.devices import DeviceInfo, device_handles, discover
 from lb_runtime.errors import BuildError, DeviceError, KernelNotFoundError
 from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
+from lb_runtime.signals import signals_kept
 
 _DRIVER_FILE_NAME = re.compile(r"\d+|<\w+>|(?:.*/)?(?:tempfile_\w+\.cl|CompileSource|input\.cl)")
 """What drivers call the text that they were given: no file of the user's."""
@@ -81,10 +82,11 @@ class OpenDevice:
         self.handle = handle
         self.label = info.label if label is None else label
         try:
-            self.context = cl.Context([handle])
-            self.queue = cl.CommandQueue(
-                self.context, handle, cl.command_queue_properties.PROFILING_ENABLE
-            )
+            with signals_kept():
+                self.context = cl.Context([handle])
+                self.queue = cl.CommandQueue(
+                    self.context, handle, cl.command_queue_properties.PROFILING_ENABLE
+                )
         except cl.Error as error:
             raise DeviceError(f"{self.label} cannot be opened: {error}") from error
         OWN_CONTEXTS.add(self.context.int_ptr)
@@ -147,6 +149,18 @@ def build_program(
             "without",
             label,
         )
+    with signals_kept():
+        return _built(context, device, label, source, options, file_name)
+
+
+def _built(
+    context: cl.Context,
+    device: cl.Device,
+    label: str,
+    source: str,
+    options: tuple[str, ...],
+    file_name: str,
+) -> cl._cl._Program:
     kept = Binary(device, source, options)
     if (found := kept.read()) is not None:
         with suppress(cl.Error):

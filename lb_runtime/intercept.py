@@ -22,6 +22,7 @@ from pyopencl import _cl
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, Unfit, buffer_ref, captured, is_buffer
 from lb_runtime.dropin.conductor import IN_FLIGHT
+from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.runtime import DropIn
 from lb_runtime.dropin.touches import BLOCKING, COMMANDS, Touches, maps_for_writing, tied
 from lb_runtime.dropin.world import BUSY, World
@@ -33,6 +34,8 @@ from lb_runtime.story_report import Report
 
 _LOCK = threading.RLock()
 _MISSING = object()
+FULL_CALL = 8
+"""So many arguments pyopencl's generated code gives an enqueue of a kernel."""
 
 
 class InstalledRuntime(DropIn):
@@ -117,7 +120,7 @@ def enqueue_nd_range_kernel(
     kernel: cl.Kernel,
     global_work_size: Sequence[int],
     local_work_size: Sequence[int] | None,
-    global_offset: Sequence[int] | None = None,
+    global_work_offset: Sequence[int] | None = None,
     wait_for: Sequence[cl.Event] | None = None,
     g_times_l: bool = False,
     allow_empty_ndrange: bool = False,
@@ -133,7 +136,7 @@ def enqueue_nd_range_kernel(
         kernel,
         global_work_size,  # type: ignore[arg-type]  # pyopencl takes sequences
         local_work_size,  # type: ignore[arg-type]
-        global_offset,  # type: ignore[arg-type]
+        global_work_offset,  # type: ignore[arg-type]
         wait_for,
         g_times_l=g_times_l,
         allow_empty_ndrange=allow_empty_ndrange,
@@ -168,6 +171,9 @@ def _patch(runtime: InstalledRuntime) -> None:
     _replace(
         runtime, _cl.Event, "get_profiling_info", _profiling(runtime, _cl.Event.get_profiling_info)
     )
+    _replace(runtime, cl.Program, "build", _build(runtime, cl.Program.build))
+    for name in ("get_sub_region", "__getitem__"):
+        _replace(runtime, _cl.Buffer, name, _cutter(getattr(_cl.Buffer, name)))
     holder = _cl.MemoryObjectHolder
     _replace(runtime, holder, "int_ptr", _pointer(runtime, holder.__dict__["int_ptr"]))
     _replace(runtime, holder, "get_host_array", _host_array(runtime, holder.get_host_array))
@@ -215,16 +221,18 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
     original = raw.enqueue_nd_range_kernel
     launch = runtime.launch
 
-    def enqueue_nd_range_kernel(
-        queue: Any,
-        kernel: Any,
-        global_work_size: Any,
-        local_work_size: Any,
-        global_offset: Any = None,
-        wait_for: Any = None,
-        g_times_l: bool = False,
-        allow_empty_ndrange: bool = False,
-    ) -> Any:
+    def enqueue_nd_range_kernel(*given: Any, **named: Any) -> Any:
+        if named or len(given) != FULL_CALL:
+            try:
+                call = _launch_call(*given, **named)
+            except TypeError:
+                # pyopencl says what is wrong with it.
+                return original(*given, **named)
+        else:
+            call = given
+            if hasattr(call[2], "__next__") or hasattr(call[3], "__next__"):
+                call = _launch_call(*given)
+        kernel = call[1]
         # The short way of a launch that is known to pass, and touches nothing that the mirror holds.
         state = getattr(kernel, "_lb_kernel", None)
         if state is not None and state[0] is runtime:
@@ -232,35 +240,45 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
             entry = known.entry
             code = "" if entry is None else entry.code
             if not code and known.quick_left:
-                code = known.quick_code(global_work_size, local_work_size, global_offset)
+                code = known.quick_code(call[2], call[3], call[4])
             if code and (not BUSY or known.is_clear()):
                 if known.pending:
                     known.forget()
-                event = original(
-                    queue,
-                    kernel,
-                    global_work_size,
-                    local_work_size,
-                    global_offset,
-                    wait_for,
-                    g_times_l=g_times_l,
-                    allow_empty_ndrange=allow_empty_ndrange,
-                )
+                event = original(*call)
                 known.story.passed(code)
                 return event
-        return launch(
-            queue,
-            kernel,
-            global_work_size,
-            local_work_size,
-            global_offset,
-            wait_for,
-            g_times_l,
-            allow_empty_ndrange,
-        )
+        return launch(*call)
 
     enqueue_nd_range_kernel.__doc__ = original.__doc__
     return enqueue_nd_range_kernel
+
+
+def _launch_call(
+    queue: Any,
+    kernel: Any,
+    global_work_size: Any,
+    local_work_size: Any,
+    global_work_offset: Any = None,
+    wait_for: Any = None,
+    g_times_l: Any = False,
+    allow_empty_ndrange: Any = False,
+) -> tuple[Any, ...]:
+    """All arguments of pyopencl's enqueue of kernels, under its own names, in its order."""
+    return (
+        queue,
+        kernel,
+        _sized(global_work_size),
+        _sized(local_work_size),
+        _sized(global_work_offset),
+        _sized(wait_for),
+        g_times_l,
+        allow_empty_ndrange,
+    )
+
+
+def _sized(value: Any) -> Any:
+    """What can be looked at twice: an iterator as a tuple, all else as it is."""
+    return tuple(value) if hasattr(value, "__next__") else value
 
 
 def _command(
@@ -270,6 +288,9 @@ def _command(
 
     def command(queue: Any, *given: Any, **named: Any) -> Any:
         done: tuple[World, Touches] | None = None
+        if BUSY:
+            given = tuple(map(_sized, given))
+            named = {key: _sized(value) for key, value in named.items()}
         if is_map:
             _note_map(runtime, queue, *given, **named)
         if BUSY:
@@ -325,6 +346,15 @@ def _platforms(runtime: InstalledRuntime) -> Callable[..., Any]:
     return get_platforms
 
 
+def _state(runtime: InstalledRuntime, kernel: Any) -> KernelState | None:
+    """What is known of a kernel; None, and none of its arguments is known, where that fails."""
+    try:
+        return runtime.kernel_state(kernel)
+    except Exception as error:
+        runtime.tell("capture", error)
+        return None
+
+
 def _setter(runtime: InstalledRuntime, original: Any, kind: str) -> Callable[..., Any]:
     def set_arguments(self: Any, given: Any) -> None:
         state = getattr(self, "_lb_kernel", None)
@@ -345,7 +375,10 @@ def _setter(runtime: InstalledRuntime, original: Any, kind: str) -> Callable[...
 
 def _single(runtime: InstalledRuntime, name: str, original: Any) -> Callable[..., Any]:
     def set_argument(self: Any, *given: Any, **named: Any) -> None:
-        known = runtime.kernel_state(self)
+        known = _state(runtime, self)
+        if known is None:
+            original(self, *given, **named)
+            return
         try:
             original(self, *given, **named)
         except BaseException:
@@ -407,10 +440,11 @@ def _pointer(runtime: InstalledRuntime, original: Any) -> property:
     return property(int_ptr, doc=getattr(original, "__doc__", None))
 
 
-def _cutter(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
+def _cutter(original: Any) -> Callable[..., Any]:
     def cut(self: Any, *given: Any, **named: Any) -> Any:
         part = original(self, *given, **named)
-        CUT.add(buffer_ref(self).root)
+        with suppress(cl.Error):
+            CUT.add(buffer_ref(self).root)
         return part
 
     return cut

@@ -27,12 +27,17 @@ KINDS: dict[str, tuple[str, str]] = {
     "to-user": ("transfer", "thread_state_iowait"),
     "to-host": ("transfer", "thread_state_iowait"),
     "transfer": ("transfer", "thread_state_iowait"),
+    "move": ("transfer", "thread_state_iowait"),
+    "bring": ("transfer", "thread_state_iowait"),
     "merge": ("merge", "rail_animation"),
     "fault": ("fault", "terrible"),
     "wait": ("wait", "grey"),
     "mirror-wait": ("wait", "grey"),
 }
-"""The first word of a span's name -> its category, and a colour name that chrome://tracing knows."""
+"""The first word of a span's name -> its category, and a colour name that chrome://tracing knows.
+
+On a device's row that is so for spans with a fact `bytes` only: all others are named after kernels.
+"""
 
 _PROCESS = 1
 _NANOSECONDS = 1_000_000_000
@@ -175,8 +180,9 @@ def _complete(thread: int, begin: int, end: int, span: Span) -> dict[str, Any]:
 def _kind(span: Span) -> tuple[str, str]:
     """The category and the colour name of a span; no colour: the viewer's choice."""
     on_device = _rank(span.row) == len(HOST_ROWS)
-    default = ("kernel" if on_device else "host", "")
-    return KINDS.get(span.name.split(" ")[0].rstrip(":"), default)
+    if on_device and "bytes" not in span.facts:
+        return "kernel", ""
+    return KINDS.get(span.name.split(" ")[0].rstrip(":"), ("host", ""))
 
 
 def _plain(value: object) -> object:

@@ -263,7 +263,7 @@ STEPS: dict[str, Step] = {
     "touched": Step("lb_runtime.dropin.runtime:DropIn._touched", ever=False),
     "pull": Step("lb_runtime.dropin.world:World.pull", ever=False),
     # Looking and building
-    "mirror": Step("lb_runtime.dropin.world:find_mirror"),
+    "mirror": Step("lb_runtime.dropin.mirror:Machine.mirror_of"),
     "look": Step("lb_runtime.dropin.scout:look_at"),
     "judge": Step("lb_runtime.dropin.scout:judged"),
     "make": Step("lb_runtime.dropin.scout:make_ready"),
@@ -359,7 +359,8 @@ def wrong(found: Sequence[Trial], step: Step) -> list[str]:
             lines.append(f"{name}: {trial.first}")
         if trial.later:
             lines.append(f"{name}, afterwards: {trial.later}")
-        if trial.check:
+        # Of bytes that are lost for good, the maps need not tell where they are.
+        if trial.check and (trial.when != EVER or step.ever):
             lines.append(f"{name}, check: {trial.check}")
         if trial.failed and not trial.told:
             lines.append(f"{name}: the report does not tell the cause")

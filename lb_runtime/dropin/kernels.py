@@ -14,6 +14,9 @@ from lb_runtime.story import KernelStory
 QUICK_LAUNCHES = 63
 """So many launches pass like one before them that was looked at."""
 
+_COMPARABLE = {tuple, list, type(None)}
+"""Types of sizes that are equal or not as a whole; numpy's arrays are not."""
+
 
 class KernelState:
     """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
@@ -47,12 +50,15 @@ class KernelState:
         self, global_size: Any, local_size: Any, offset: Any, numbers: Any, code: str
     ) -> None:
         """Pass the next launches of the same sizes and numbers for the same reason."""
-        self.quick = (global_size, local_size, offset, numbers, code)
-        self.quick_left = QUICK_LAUNCHES
+        if {type(global_size), type(local_size), type(offset)} <= _COMPARABLE:
+            self.quick = (global_size, local_size, offset, numbers, code)
+            self.quick_left = QUICK_LAUNCHES
 
     def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
         """Why a launch passes that is like the remembered one; empty for another."""
         sizes, local, start, numbers, code = self.quick
+        if not {type(global_size), type(local_size), type(offset)} <= _COMPARABLE:
+            return ""
         if sizes != global_size or local != local_size or start != offset:
             return ""
         if [given for kind, given in self.pending if kind == "pack"] != numbers:

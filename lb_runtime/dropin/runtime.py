@@ -15,6 +15,7 @@ from queue import Empty
 from time import sleep
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 from rich.console import Console
 
@@ -40,7 +41,7 @@ PASSING = ("first-launches", "timing", "no-gain", "busy", "fault", "arguments-un
 """The codes that do not stay."""
 MOST_IN_FLIGHT = 4096
 """While more launches than these wait for us, others pass."""
-PROGRAMS_KEPT = 1024
+PROGRAMS_KEPT = 256
 PROGRAMS_AHEAD = 8
 """So many programs are looked at before a kernel of theirs is launched; more are many small ones."""
 SWEEP_SECONDS = 0.005
@@ -182,6 +183,7 @@ class DropIn:
         """One kernel enqueue of the program's: split, or passed on as it is."""
         event, code, state, own = None, "fault", None, None
         is_known = False
+        failure: Exception | None = None
         try:
             own = self.queue_state(queue)
             if own is not None:
@@ -200,7 +202,7 @@ class DropIn:
                 if event is None and code not in PASSING:
                     state.remember(global_size, local_size, offset, packs, code)
         except Exception as error:
-            self.tell("enqueue", error)
+            failure = error
             if state is not None and not is_known:
                 state.forget()
         if event is not None:
@@ -216,6 +218,9 @@ class DropIn:
             g_times_l=g_times_l,
             allow_empty_ndrange=allow_empty,
         )
+        if failure is not None:
+            # A call that pyopencl accepts: the failure is ours.
+            self.tell("enqueue", failure)
         if own is not None and (touched[0] or touched[1]):
             own.world.after(*touched)
         if state is not None:
@@ -255,6 +260,8 @@ class DropIn:
             if type(value) is BufferRef and is_closed_to_host(value):
                 return "host-access"
             given.append(value)
+        if not _are_sizes(global_size, local_size, offset):
+            return "invalid-launch"
         sizes = tuple(map(int, global_size))
         local = None if local_size is None else tuple(map(int, local_size))
         start = None if offset is None else tuple(map(int, offset))
@@ -266,6 +273,8 @@ class DropIn:
                 start = tuple(a * b for a, b in zip(start, local))
         if not prod(sizes):
             return "empty-range"
+        if local is not None and not prod(local):
+            return "invalid-launch"
         question = Question(sizes, local, start, tuple(given))
         state.shape = sizes, local, start
         # What OpenCL refuses, it is to refuse itself.
@@ -322,8 +331,7 @@ class DropIn:
             task.promise()
             for memory in memories.values():
                 world.note(memory)
-            event = raw.enqueue_barrier(queue, [user_event])
-            world.hand_over(conductor, task, memories.values())
+            event = world.gate(queue, user_event, conductor, task, memories.values())
         if own.is_profiled:
             self.stamps[event.int_ptr] = (event, task.stamps)
             if len(self.stamps) > EVENTS_KEPT:
@@ -339,7 +347,8 @@ class DropIn:
         """
         if own is None:
             # A queue of ours, or one that could not be asked.
-            if BUSY and queue.context.int_ptr not in OWN_CONTEXTS:
+            context = getattr(queue, "context", None)
+            if BUSY and context is not None and context.int_ptr not in OWN_CONTEXTS:
                 self.retreat()
             return [], []
         world = own.world
@@ -423,17 +432,20 @@ class DropIn:
 
     def _sweep(self) -> None:
         """A thread: free what belongs to buffers that the program has let go of."""
-        while GONE.get() is not None and not self.is_closing:
+        while not self.is_closing:
+            # The end puts something there too.
+            GONE.get()
             is_in_use = True
             while is_in_use and not self.is_closing:
                 sleep(SWEEP_SECONDS)
                 with suppress(Empty):
-                    while GONE.get_nowait() is not None:
-                        pass
+                    while True:
+                        GONE.get_nowait()
                 with self._lock:
                     worlds = list(self.worlds.values())
                 try:
-                    is_in_use = any([world.sweep() for world in worlds])  # noqa: C419  # all of them
+                    found = [world.sweep() for world in worlds]
+                    is_in_use = any(found)
                 except Exception as error:
                     self.tell("sweep", error)
                     break
@@ -454,7 +466,8 @@ class DropIn:
     def built(self, program: Any) -> None:
         """A program of the user's was built."""
         inner = program._prg
-        self.programs.append(inner)
+        if "Intel" in program._context.devices[0].platform.name:
+            self.programs.append(inner)
         source = getattr(program, "_source", None)
         if self.settings.force or not isinstance(source, str) or self._ahead >= PROGRAMS_AHEAD:
             return
@@ -511,3 +524,11 @@ class DropIn:
         """Raise AssertionError unless every memory's maps hold together."""
         for world in list(self.worlds.values()):
             world._check()
+
+
+def _are_sizes(*given: Any) -> bool:
+    """Whether these are sizes as OpenCL takes them; what else pyopencl makes of others is its business."""
+    return all(
+        each is None or all(isinstance(size, int | np.integer) and size >= 0 for size in each)
+        for each in given
+    )

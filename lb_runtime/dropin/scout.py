@@ -361,8 +361,11 @@ class Entry:
         if outside := overreach(kernel.facts, launch):
             return "invalid-launch", str(outside)
         chosen = kernel.facts.builtins & TOLD_BY_LOCAL_SIZE
-        if question.local_size is None and kernel.facts.required_local_size is None and chosen:
-            return "local-size", f"the kernel asks for {', '.join(sorted(chosen))}"
+        required = kernel.facts.required_local_size
+        if question.local_size is None and (chosen or required is not None):
+            # With a required size, drivers differ in whether none may be given.
+            asks = ", ".join(sorted(chosen)) or f"a local size of {required}"
+            return "local-size", f"the kernel asks for {asks}"
         if user_share is None:
             user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch))
         if not self.world.settings.force and self.world.settings.share is None:

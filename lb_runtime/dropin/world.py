@@ -267,16 +267,25 @@ class World:
         """Bring bytes home, and let the queue wait for them."""
         event = cl.UserEvent(self.context)
         task = PullTask(event, moves, name)
-        barrier = raw.enqueue_barrier(queue, [event])
-        self.hand_over(conductor, task, [memory for memory, _, _ in moves])
-        del barrier
+        self.gate(queue, event, conductor, task, [memory for memory, _, _ in moves])
         for memory, start, stop in moves:
             memory.planned.copied(Place.USER, start, stop)
             self.note(memory)
 
-    def hand_over(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
-        """`enqueue`, for a task that a queue of the program's waits for: if it fails, that is let go."""
+    def gate(
+        self,
+        queue: cl.CommandQueue,
+        user_event: cl.UserEvent,
+        conductor: Conductor,
+        task: Task,
+        memories: Iterable[Memory],
+    ) -> cl.Event:
+        """Let a queue of the program's wait for a task, and hand the task over; the queue's event.
+
+        If that fails, nothing waits.
+        """
         try:
+            event: cl.Event = raw.enqueue_barrier(queue, [user_event])
             self.enqueue(conductor, task, memories)
         except BaseException:
             if not task.is_put:
@@ -284,6 +293,7 @@ class World:
                     memory.later(place, start, stop)
                 task.finish()
             raise
+        return event
 
     def enqueue(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
         """Hand a task over; from now on whatever touches these memories comes after it."""

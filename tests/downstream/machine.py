@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,6 +177,9 @@ def run(
         errors="replace",
         start_new_session=True,
     )
+    # Some of pyopencl's tests take gigabytes: should memory run out, it is not another program that goes.
+    with suppress(OSError):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

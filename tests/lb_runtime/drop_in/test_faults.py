@@ -25,17 +25,23 @@ TRIALS = len(WHENS) * len(FEW_PROGRAMS)
 
 def child(code: str) -> tuple[list[Trial], str]:
     """The trials that a program prints that may use `drop_in_faults`; how it ended if not well."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import drop_in_faults as faults\n{code}"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
-    )
-    found = [Trial(**json.loads(line)) for line in done.stdout.splitlines()]
-    return found, f"status {done.returncode}\n{done.stderr}" if done.returncode else ""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import drop_in_faults as faults\n{code}"],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        )
+    except subprocess.TimeoutExpired as error:
+        # What was printed until then is bytes, whatever `text` says.
+        printed, ending = (error.stdout or b"").decode(), f"no end within {LIMIT_SECONDS} s"
+    else:
+        printed = done.stdout
+        ending = f"status {done.returncode}\n{done.stderr}" if done.returncode else ""
+    return [Trial(**json.loads(line)) for line in printed.splitlines()], ending
 
 
 @lru_cache
@@ -45,11 +51,11 @@ def of_group(number: int) -> dict[str, tuple[list[Trial], str]]:
     results = {}
     while names:
         found, ending = child(f"faults.main({names!r})")
-        for name in list(names):
+        while names:
+            name = names.pop(0)
             mine = [trial for trial in found if trial.step == name]
-            is_last = ending and len(mine) < TRIALS
+            is_last = ending and (len(mine) < TRIALS or not names)
             results[name] = mine, ending if is_last else ""
-            names.remove(name)
             if is_last:
                 break
     return results

@@ -19,6 +19,8 @@ from lb_runtime.contexts import OpenPair
 from lb_runtime.errors import LoadBalancerError
 from lb_runtime.settings import Settings
 
+pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
+
 SOURCE = "kernel void twice(global int *a) { a[get_global_id(0)] *= 2; }"
 ITEMS = 4096
 FORCED = Settings(force=True, share=0.5)
@@ -67,7 +69,7 @@ def doubled(queue: cl.CommandQueue, times: int = 4) -> np.ndarray[Any, Any]:
     content = np.arange(ITEMS, dtype=np.int32)
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     buffer = cl.Buffer(queue.context, flags, hostbuf=content)
-    program = cl.Program(queue.context, SOURCE).build()
+    program = cl.Program(queue.context, SOURCE).build(cache_dir=False)
     kernel = cl.Kernel(program, "twice")
     for _ in range(times):
         kernel(queue, (ITEMS,), (64,), buffer)
@@ -201,7 +203,7 @@ def test_threads_may_install_and_uninstall_while_others_launch(
 def test_the_explicit_function_installs_and_splits(
     queue: cl.CommandQueue, forced: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = cl.Program(queue.context, SOURCE).build()
+    program = cl.Program(queue.context, SOURCE).build(cache_dir=False)
     kernel = cl.Kernel(program, "twice")
     content = np.arange(ITEMS, dtype=np.int32)
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
@@ -242,3 +244,71 @@ def test_only_one_file_patches_pyopencl() -> None:
         if "setattr(" in path.read_text() and "holder" in path.read_text()
     }
     assert patching == {"intercept.py"}
+
+
+def test_this_is_patched_and_nothing_else(forced: Settings) -> None:
+    with lb_runtime.install(forced) as runtime:
+        patched = {
+            f"{holder.__name__.removeprefix('pyopencl.').removeprefix('_cl.')}.{name}"
+            for holder, name, _ in runtime._patches
+            if getattr(holder, "__name__", "").startswith(("pyopencl._cl", "Program"))
+            or isinstance(holder, type)
+        }
+    assert {name for name in patched if not name.startswith("_cl.")} == {
+        "Buffer.__getitem__",
+        "Buffer.get_sub_region",
+        "Event.get_profiling_info",
+        "Image._custom_init",
+        "Kernel._set_arg_buf",
+        "Kernel._set_arg_buf_multi",
+        "Kernel._set_arg_buf_pack_multi",
+        "Kernel._set_arg_multi",
+        "Kernel._set_arg_null",
+        "Kernel._set_arg_svm",
+        "Kernel.set_arg",
+        "MemoryObjectHolder.get_host_array",
+        "MemoryObjectHolder.int_ptr",
+        "Program.build",
+    }
+    assert {
+        "_cl.enqueue_nd_range_kernel",
+        "_cl._enqueue_read_buffer",
+        "_cl.get_platforms",
+    } <= patched
+
+
+def test_a_kernel_whose_program_is_gone_is_split_on_intel_too(intel_pair: OpenPair) -> None:
+    """Intel's kernels do not keep their program: asked for it, they name one that is gone."""
+    context = cl.Context([intel_pair.devices[1].handle])
+    queue = cl.CommandQueue(context)
+    with lb_runtime.install(FORCED) as runtime:
+        assert (doubled(queue) == np.arange(ITEMS) * 16).all()
+        kernel = cl.Kernel(cl.Program(context, SOURCE).build(cache_dir=False), "twice")
+        buffer = cl.Buffer(context, cl.mem_flags.READ_WRITE, 4 * ITEMS)
+        kernel(queue, (ITEMS,), (64,), buffer).wait()
+    report = runtime.report()
+    assert (report.launches, report.split) == (5, 5)
+    assert not report.faults
+
+
+def test_a_buffer_outlives_its_program_object_in_a_sub_buffer(
+    intel_pair: OpenPair, halves: OpenPair
+) -> None:
+    """Drivers differ in whether a sub-buffer counts as a reference to its buffer."""
+    for device in (intel_pair.devices[1].handle, halves.devices[0].handle):
+        context = cl.Context([device])
+        queue = cl.CommandQueue(context)
+        with lb_runtime.install(FORCED) as runtime:
+            kernel = cl.Kernel(cl.Program(context, SOURCE).build(cache_dir=False), "twice")
+            content = np.arange(ITEMS, dtype=np.int32)
+            flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+            buffer = cl.Buffer(context, flags, hostbuf=content)
+            part = buffer[0 : 4 * ITEMS : 1]
+            kernel(queue, (ITEMS,), (64,), buffer)
+            del buffer
+            queue.finish()
+            # Another buffer is made and split: what belongs to the first one might be freed.
+            doubled(queue)
+            cl.enqueue_copy(queue, content, part)
+            assert (content == np.arange(ITEMS) * 2).all()
+            runtime._check()

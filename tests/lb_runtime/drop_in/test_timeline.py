@@ -190,8 +190,15 @@ def test_transfers_merges_and_kernels_have_categories_of_their_own() -> None:
 
 
 def test_the_first_word_of_a_name_gives_the_category() -> None:
-    (event,) = complete(trace_events([Span(MIRROR, "to-mirror: argument 2", 0, 1)]))
+    (event,) = complete(trace_events([Span("host", "to-mirror: argument 2", 0, 1)]))
     assert (event["name"], event["cat"]) == ("to-mirror: argument 2", "transfer")
+
+
+def test_a_kernel_may_have_the_name_of_a_transfer() -> None:
+    (event,) = complete(trace_events([Span(MIRROR, "merge", 0, 1)]))
+    assert (event["name"], event["cat"]) == ("merge", "kernel")
+    (event,) = complete(trace_events([Span(MIRROR, "merge", 0, 1, {"bytes": 4})]))
+    assert (event["name"], event["cat"]) == ("merge", "merge")
 
 
 def test_colors_are_such_that_the_viewer_knows() -> None:
