@@ -40,11 +40,11 @@ class Binary:
         self.path = cache_folder() / "binaries" / f"{hashlib.sha256(text).hexdigest()}.bin"
         # The text may depend on files that it includes, which are not looked at here; PoCL keeps its own.
         is_whole = "#include" not in source or "// includes " in source
-        self._is_kept = is_whole and "Portable Computing Language" not in platform.name
+        self.is_kept = is_whole and "Portable Computing Language" not in platform.name
 
     def read(self) -> bytes | None:
         """The binary, or None where there is none or it is damaged."""
-        if not self._is_kept:
+        if not self.is_kept:
             return None
         try:
             content = self.path.read_bytes()
@@ -55,7 +55,7 @@ class Binary:
 
     def write(self, binary: bytes) -> None:
         """Keep a binary."""
-        if not self._is_kept or not binary:
+        if not self.is_kept or not binary:
             return
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -178,6 +178,9 @@ def _built(
         message = first_build_error(str(log), file_name) or str(error)
         raise BuildError(f"{label}: {message}", label) from error
     with suppress(cl.Error):
+        if not kept.is_kept:
+            # Asked for its binary, PoCL compiles every kernel anew.
+            return program
         # pyopencl declares bytes where OpenCL gives one binary for each device.
         binaries = cast(list[bytes], program.get_info(cl.program_info.BINARIES))
         kept.write(binaries[0])

@@ -409,9 +409,13 @@ def _index_and_value(arg_index: int, arg: Any = None, *_: Any, **named: Any) -> 
 def _build(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     @functools.wraps(original)
     def build(self: Any, *given: Any, **named: Any) -> Any:
+        # pyopencl forgets it with the build.
+        source = vars(self).get("_source")
         built = original(self, *given, **named)
-        with suppress(Exception):
-            runtime.built(self)
+        try:
+            runtime.built(self, source)
+        except Exception as error:
+            runtime.tell("build", error)
         return built
 
     return build

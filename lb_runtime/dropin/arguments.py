@@ -32,7 +32,8 @@ class BufferRef(NamedTuple):
     """A buffer argument: the `cl_mem` that owns the memory, and which of its bytes the argument is.
 
     `root` is the `cl_mem` itself, or of a sub-buffer that of the buffer it is a part of; `root_bytes` is
-    the size of that. `flags` are its `cl_mem_flags`.
+    the size of that. `flags` are its `cl_mem_flags`, `context` the `cl_context`
+    that it belongs to.
     """
 
     root: int
@@ -40,6 +41,7 @@ class BufferRef(NamedTuple):
     size_bytes: int
     root_bytes: int
     flags: int
+    context: int
 
 
 class LocalRef(NamedTuple):
@@ -66,8 +68,9 @@ def buffer_ref(memory: Any) -> BufferRef:
     parent = memory.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT)
     size = memory.get_info(cl.mem_info.SIZE)
     flags = memory.get_info(cl.mem_info.FLAGS)
+    context = memory.get_info(cl.mem_info.CONTEXT).int_ptr
     if parent is None:
-        found = BufferRef(raw.int_ptr(memory), 0, size, size, flags)
+        found = BufferRef(raw.int_ptr(memory), 0, size, size, flags, context)
     else:
         start = memory.get_info(cl.mem_info.OFFSET)
         found = BufferRef(
@@ -76,6 +79,7 @@ def buffer_ref(memory: Any) -> BufferRef:
             size,
             parent.get_info(cl.mem_info.SIZE),
             parent.get_info(cl.mem_info.FLAGS) | flags,
+            context,
         )
     memory._lb_ref = found
     memory._lb_tie = _Tie(found.root)

@@ -64,6 +64,8 @@ class Task:
         self.user_event = user_event
         self.waits: tuple[Task, ...] = ()
         self.before: list[Effect] = []
+        self.replaced: list[tuple[Memory, Task | None]] = []
+        """What was the last task of each memory, while this one is being handed over."""
         self.conductor: Conductor | None = None
         self.done = Event()
         self.is_put = False
@@ -127,6 +129,7 @@ class Conductor:
             self._thread.start()
         self.last = task
         IN_FLIGHT.add(task)
+        task.is_put = True
         self.tasks.put(task)
 
     def close(self) -> None:

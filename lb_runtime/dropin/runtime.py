@@ -257,8 +257,11 @@ class DropIn:
                 return "arguments-unknown"
             if type(value) is Unfit:
                 return value.code
-            if type(value) is BufferRef and is_closed_to_host(value):
-                return "host-access"
+            if type(value) is BufferRef:
+                if is_closed_to_host(value):
+                    return "host-access"
+                if value.context != world.number:
+                    return "invalid-launch"
             given.append(value)
         if not _are_sizes(global_size, local_size, offset):
             return "invalid-launch"
@@ -463,16 +466,15 @@ class DropIn:
         with suppress(Exception):
             self.scout.machine.look()
 
-    def built(self, program: Any) -> None:
-        """A program of the user's was built."""
+    def built(self, program: Any, source: Any) -> None:
+        """A program of the user's was built, from this source."""
         inner = program._prg
-        if "Intel" in program._context.devices[0].platform.name:
+        device = inner.get_info(cl.program_info.CONTEXT).devices[0]
+        if "Intel" in device.platform.name:
             self.programs.append(inner)
-        source = getattr(program, "_source", None)
         if self.settings.force or not isinstance(source, str) or self._ahead >= PROGRAMS_AHEAD:
             return
         self._ahead += 1
-        device = program._context.devices[0]
         self.scout.ask(lambda: self.scout.look_ahead(inner, source, device), "builder")
 
     def untrack(self, memory: Any, queue: Any = None) -> None:

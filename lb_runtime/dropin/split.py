@@ -222,7 +222,10 @@ class LaunchTask(Task):
             self._step = "mirror-wait"
             self._await_mirror(conductor)
         self._step = "merge"
+        merging = perf_counter()
         self._put_together(conductor, ready)
+        if ready.comes_together:
+            conductor.world.story.span("host", "merge", merging, perf_counter())
         self._note_places(ready)
         self._bring_untracked_home(conductor)
 

@@ -47,7 +47,8 @@ class World:
 
     def __init__(self, context: cl.Context, settings: Settings, story: Story, scout: Scout) -> None:
         # A reference of ours, so that the number of the context is not given to another one.
-        self.context: cl.Context = cl.Context.from_int_ptr(context.int_ptr)
+        self.number: int = context.int_ptr
+        self.context: cl.Context = cl.Context.from_int_ptr(self.number)
         self.settings = settings
         self.story = story
         self.scout = scout
@@ -284,14 +285,21 @@ class World:
 
         If that fails, nothing waits.
         """
+        event: cl.Event | None = None
         try:
-            event: cl.Event = raw.enqueue_barrier(queue, [user_event])
+            event = raw.enqueue_barrier(queue, [user_event])
             self.enqueue(conductor, task, memories)
-        except BaseException:
-            if not task.is_put:
-                for memory, place, start, stop in task.before:
-                    memory.later(place, start, stop)
-                task.finish()
+        except BaseException as error:
+            if event is not None and task.is_put:
+                # It is on its way.
+                self.tell("gate", error)
+                return event
+            for memory, last in task.replaced:
+                memory.last = last
+            effects = list(task.before)
+            task.finish()
+            for memory, place, start, stop in effects:
+                memory.later(place, start, stop)
             raise
         return event
 
@@ -302,12 +310,13 @@ class World:
             last = memory.last
             if last is not None and not last.done.is_set() and last.conductor is not conductor:
                 waits.append(last)
+            task.replaced.append((memory, last))
             task.before += memory.take_later()
             memory.last = task
         task.conductor = conductor
         task.waits = tuple(waits)
         conductor.put(task)
-        task.is_put = True
+        task.replaced.clear()
 
     def any_conductor(self, device: cl.Device | None = None) -> Conductor:
         """A thread that takes tasks: one of a queue that the program still has, or a new one."""
