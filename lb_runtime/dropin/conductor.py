@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyopencl as cl
 
+from lb_runtime.analysis.regions import Rows
 from lb_runtime.dropin import copies, raw
 from lb_runtime.dropin.hand import Errand, Hand, Job
 from lb_runtime.dropin.memories import Effect, Memory
@@ -234,15 +235,14 @@ class Conductor:
             raise errand.error
         return errand.result
 
-    def read_away(self, memory: Memory, start: int, stop: int) -> Bytes:
-        """Bytes of the mirror's copy; shape: (stop - start,)."""
+    def read_rows_away(self, memory: Memory, rows: Rows) -> Bytes:
+        """Runs of the mirror's copy; shape: (count, run)."""
         mirror = self.mirror
-        content = np.empty(stop - start, np.uint8)
 
-        def read(queue: cl.CommandQueue, _: Errand) -> None:
-            raw.read_buffer(queue, memory.copy_on(mirror), content, start, None, True)
+        def read(queue: cl.CommandQueue, _: Errand) -> Bytes:
+            return copies.read_rows(queue, memory.copy_on(mirror), rows)
 
-        self.wait(self.away(read))
+        content: Bytes = self.wait(self.away(read))
         return content
 
     def fetch(self, moves: list[Move]) -> Fetch | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
+from lb_runtime.analysis.regions import Rows
 from lb_runtime.analysis.verdict import AtomicZone
 from lb_runtime.dropin import copies, raw
 from lb_runtime.dropin.arguments import BufferRef, LocalRef
@@ -357,7 +358,7 @@ class LaunchTask(Task):
         """Bring home what comes together there: all is worked out before anything is written."""
         if self._is_put:
             return
-        pieces: list[Piece] = []
+        pieces: list[tuple[Memory, Rows, Bytes]] = []
         for each in ready.written:
             if each.home is Home.STAY or Place.MIRROR not in each.leaves:
                 continue
@@ -367,18 +368,15 @@ class LaunchTask(Task):
             memory = self.memories[each.memory]
             if each.home is Home.ROWS:
                 for rows in each.region.rows:
-                    content = conductor.read_away(memory, rows.start, rows.stop)
-                    for number in range(rows.count):
-                        begin = number * rows.pitch
-                        piece = content[begin : begin + rows.run]
-                        pieces.append((memory, rows.start + begin, piece))
-                        self._home_bytes += rows.run
+                    pieces.append((memory, rows, conductor.read_rows_away(memory, rows)))
+                self._home_bytes += each.region.size_bytes
             else:
-                pieces.append((memory, each.hull[0], self._combined(conductor, memory, each)))
+                content = self._combined(conductor, memory, each)
+                pieces.append((memory, Rows(each.hull[0], content.size), content))
         for attempt in range(ATTEMPTS):
             try:
-                for memory, start, content in pieces:
-                    copies.write(conductor.home, memory.own, start, content)
+                for memory, rows, content in pieces:
+                    copies.write_rows(conductor.home, memory.own, rows, content)
             except Exception as error:
                 # Written again, they are the same.
                 if attempt == ATTEMPTS - 1:
@@ -393,7 +391,7 @@ class LaunchTask(Task):
         ((start, original),) = self._originals[each.memory]
         mine = copies.read(conductor.home, memory.own, start, start + original.size)
         begin, end = each.region.start, each.region.stop
-        theirs = conductor.read_away(memory, begin, end)
+        theirs = conductor.read_rows_away(memory, Rows(begin, end - begin)).reshape(-1)
         self._home_bytes += end - begin
         here = slice(begin - start, end - start)
         if each.home is Home.ATOMIC:
