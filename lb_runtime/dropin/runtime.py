@@ -294,8 +294,10 @@ class DropIn:
                 return decision.code
         # Nothing is decided yet. Where launches wait for the device in any case, this one may be decided
         # on when its turn comes.
-        is_late = is_accepted and self.settings.mode == "on" and entry.queues_up
-        return question if is_late else "first-launches"
+        if is_accepted and self.settings.mode == "on" and entry.queues_up:
+            entry.undecided += 1
+            return question
+        return "first-launches"
 
     def _look(self, entry: Entry, queue: QueueState) -> str:
         """Have a kernel looked at and the other device found; why its launches pass, or nothing."""

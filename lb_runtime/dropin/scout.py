@@ -59,6 +59,9 @@ BACKLOG_SECONDS = 0.0003
 MOST_LOOKED_AT = 256
 MOST_KERNELS_AHEAD = 4
 """Of a program so many kernels are looked at before they are launched."""
+MOST_UNDECIDED = 256
+SHORT_PART = 0.25
+"""A launch that takes less than this part of the shortest one to be split is short beyond doubt."""
 PART_OF_SPARE = 0.25
 """Copies for one launch may take so much of the memory that is free."""
 ONE_SIDED = 0.03
@@ -219,6 +222,10 @@ class Entry:
         self.decisions: dict[Key, Decision] = {}
         self._lock = Lock()
         self._is_asked = False
+        self.is_short = False
+        """Whether a launch was seen to take so little time that deciding late costs more than it can gain."""
+        self.undecided = 0
+        """How many launches are on their way of which it will be decided when their turn comes."""
         self.shapes: set[object] = set()
         """Sizes that pyopencl has accepted a launch with."""
         self._oldest: tuple[Any, float] | None = None
@@ -301,11 +308,19 @@ class Entry:
     def queues_up(self) -> bool:
         """Whether launches that passed wait for the device: then more of them had better be decided late."""
         oldest = self._oldest
-        return (
-            oldest is not None
-            and perf_counter() - oldest[1] > BACKLOG_SECONDS
-            and oldest[0].command_execution_status > 0
-        )
+        if oldest is None or self.is_short or self.undecided >= MOST_UNDECIDED:
+            return False
+        age = perf_counter() - oldest[1]
+        if oldest[0].command_execution_status > 0:
+            return age > BACKLOG_SECONDS
+        if age < SHORT_PART * self.world.settings.min_seconds:
+            self.is_short = True
+        return False
+
+    def took(self, seconds: float) -> None:
+        """A whole launch ran on the user's device in so much time, before anything was decided."""
+        if seconds < SHORT_PART * self.world.settings.min_seconds:
+            self.is_short = True
 
     def move_cut(self, decision: Decision, user_share: float) -> None:
         """Have the cut of a decision moved, beside the program."""

@@ -92,6 +92,7 @@ class LaunchTask(Task):
 
     def run(self, conductor: Conductor) -> None:
         """Wait for the user's queue, and run the launch; on the user's device if all else fails."""
+        self.entry.undecided = max(0, self.entry.undecided - 1)
         if not self._is_due(conductor):
             # What the launch waits for failed: it does not run, and nothing was written.
             self.status = FAILED
@@ -152,6 +153,8 @@ class LaunchTask(Task):
     def _tell_whole(self, code: str) -> None:
         world = self.entry.world
         with _harmless(world, "tell"):
+            if self._decision is None or self._decision.code:
+                self.entry.took(self._seconds[Place.USER])
             self.entry.story.passed(code)
             if self._home_bytes:
                 world.story.operation(self.entry.name, self._home_bytes)
