@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from math import gcd
 from pathlib import Path
 from time import perf_counter
 
@@ -22,15 +21,20 @@ import numpy as np
 import pyopencl as cl
 
 KERNEL = """
-kernel void jacobi(global const float *old, global float *next, int width) {
-    size_t here = (get_global_id(1) + 1) * width + get_global_id(0) + 1;
+kernel void jacobi(global const float *old, global float *next, int columns, int rows) {
+    int x = get_global_id(0);
+    int y = get_global_id(1);
+    if (x >= columns || y >= rows) return;
+    int here = y * columns + x;
+    if (x == 0 || y == 0 || x == columns - 1 || y == rows - 1) {
+        next[here] = old[here];
+        return;
+    }
     next[here] = 0.2f * (old[here] + old[here - 1] + old[here + 1]
-                         + old[here - width] + old[here + width]);
+                         + old[here - columns] + old[here + columns]);
 }
 """
-FRAME = 1
-"""Cells on each side of the grid that stay as they are."""
-LARGEST_GROUP = (128, 8)
+GROUP = (16, 16)
 
 
 def main() -> None:
@@ -48,7 +52,7 @@ def main() -> None:
     queue = cl.CommandQueue(context)
     program = cl.Program(context, KERNEL).build()
     kernel = cl.Kernel(program, "jacobi")
-    shape = (arguments.rows + 2 * FRAME, arguments.columns + 2 * FRAME)
+    shape = arguments.rows, arguments.columns
     start = np.random.default_rng(0).random(shape, np.float32)
 
     seconds = []
@@ -79,17 +83,16 @@ def solve(
 ) -> tuple[np.ndarray, float]:
     """The grid after so many iterations, and the seconds that these took on the device.
 
-    Shapes: `start` and the result are `(rows + 2, columns + 2)` of float32, the frame included.
+    Shapes: `start` and the result are `(rows, columns)` of float32; the cells at the edges stay as they are.
     """
     height, width = start.shape
-    global_size = (width - 2 * FRAME, height - 2 * FRAME)
-    local_size = tuple(gcd(extent, most) for extent, most in zip(global_size, LARGEST_GROUP))
+    global_size = tuple(-(-n // group) * group for n, group in zip((width, height), GROUP))
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     old, new = (cl.Buffer(queue.context, flags, hostbuf=start) for _ in range(2))
     queue.finish()
     began = perf_counter()
     for _ in range(iterations):
-        kernel(queue, global_size, local_size, old, new, np.int32(width))
+        kernel(queue, global_size, GROUP, old, new, np.int32(width), np.int32(height))
         old, new = new, old
     queue.finish()
     took = perf_counter() - began

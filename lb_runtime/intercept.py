@@ -91,12 +91,11 @@ def install(settings: Settings | None = None) -> InstalledRuntime:
         return runtime
 
 
-def uninstall() -> None:
-    """Put pyopencl's own objects back, once all bytes are on the user's devices. Idempotent."""
-    _uninstall(at_exit=False)
+def uninstall(*, at_exit: bool = False) -> None:
+    """Put pyopencl's own objects back, once all bytes are on the user's devices. Idempotent.
 
-
-def _uninstall(*, at_exit: bool) -> None:
+    `at_exit` is for a program that has ended: nothing is waited for that nobody will see.
+    """
     global _installed
     with _LOCK:
         runtime = _installed
@@ -504,4 +503,4 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
-atexit.register(_uninstall, at_exit=True)
+atexit.register(uninstall, at_exit=True)

@@ -52,7 +52,7 @@ class _Ending:
         if os.getpid() != self.process:
             # A child that the program forked ends too, and has nothing to tell.
             return
-        intercept.uninstall()
+        intercept.uninstall(at_exit=True)
         report = intercept.report()
         if self.shows_report and sys.stderr is not None:
             take_names_back()

@@ -7,7 +7,7 @@ buffers live exactly as long as without this runtime.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -153,12 +153,14 @@ def packed(type_character: bytes, value: Any) -> bytes:
 
 
 def launch_arguments(
-    parameters: Sequence[ParameterFacts], given: Sequence[Captured]
+    parameters: Sequence[ParameterFacts],
+    given: Sequence[Captured],
+    varying: Collection[int] = (),
 ) -> tuple[Argument, ...] | None:
     """The arguments of a launch for the analysis; None where they do not fit the parameters.
 
     The memory number of a buffer is the index of the first argument with the same root, and bytes count
-    from the beginning of the root.
+    from the beginning of the root. `varying` are the indices of numbers that may be any.
     """
     if len(parameters) != len(given):
         return None
@@ -173,7 +175,8 @@ def launch_arguments(
         elif isinstance(value, bytes):
             if parameter.kind != "scalar":
                 return None
-            arguments.append(ScalarArgument(_number(parameter.llvm_type, value)))
+            number = None if index in varying else _number(parameter.llvm_type, value)
+            arguments.append(ScalarArgument(number))
         else:
             return None
         if (parameter.kind == "buffer") != isinstance(value, BufferRef):

@@ -146,6 +146,11 @@ class Conductor:
                 return
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it was closed, and has done all that it was given."""
+        return self.is_closed and (self._thread is None or not self._thread.is_alive())
+
+    @property
     def is_stuck(self) -> bool:
         """Whether it waits for commands of the program's own, and long."""
         since = self.waits_since

@@ -23,19 +23,19 @@ ALONE_FIRST = 2
 """So many launches are timed on the user's device before the first split."""
 ALONE_AGAIN = 1024
 """After so many splits the user's device is timed again."""
-CUT_AGAIN = 64
-"""Once a cut has moved often, it moves only at every so many splits."""
-JUDGED_BY = 5
+JUDGED_BY = 9
 """So many splits tell whether splitting gains."""
 GAIN = 0.97
 """A split must take less than this part of the time that the user's device takes alone."""
 FIRST_REST = 32
 """For so many launches a split that did not gain is not tried again; twice as many each time."""
 LONGEST_REST = 4096
-SETTLED = 0.02
+SETTLED = 0.03
 """A cut that is off by less than this part of the range stays."""
-MOST_CUTS = 8
-"""So often the cut moves before it does only now and then."""
+RATES_KEPT = 7
+"""A device's rate is the median of its last so many launches: one that was disturbed moves no cut."""
+PATIENCE = 2
+"""The n-th move of a cut waits for n times as many launches since the one before."""
 
 
 class Decision:
@@ -49,12 +49,13 @@ class Decision:
         self.ready: Ready | None = None
         self.is_fixed = False
         self._alone_seconds: deque[float] = deque(maxlen=9)
-        self._split_seconds: deque[float] = deque(maxlen=9)
-        self._rates: dict[Place, float] = {}
+        self._split_seconds: deque[float] = deque(maxlen=JUDGED_BY)
+        self._rates: dict[Place, deque[float]] = {}
         self._pass_next = 0
         self._rest = FIRST_REST
         self._splits = 0
-        self._cuts = 0
+        self._moves = 0
+        self._since_move = 0
         self._is_moving = False
         self._lock = Lock()
 
@@ -138,23 +139,24 @@ class Decision:
             self._split_seconds.append(total_seconds)
             for work in ready.works:
                 rate = work.items / max(seconds.get(work.place, 0.0), 1e-7)
-                known = self._rates.get(work.place)
-                self._rates[work.place] = rate if known is None else 0.5 * (known + rate)
+                self._rates.setdefault(work.place, deque(maxlen=RATES_KEPT)).append(rate)
+            self._since_move += 1
             wanted = self._wanted_user_share(ready)
             if wanted is None:
                 self._rest_if_no_gain()
                 return
             self._is_moving = True
-            self._cuts += 1
+            self._moves += 1
+            self._since_move = 0
         self.entry.move_cut(self, wanted)
 
     def _wanted_user_share(self, ready: Ready) -> float | None:
         """Where the cut should be; None where it stays."""
         if self._is_moving or len(ready.works) < 2 or len(self._rates) < 2:
             return None
-        if self._cuts >= MOST_CUTS and self._splits % CUT_AGAIN:
+        if self._since_move < PATIENCE * self._moves:
             return None
-        mine, theirs = self._rates[Place.USER], self._rates[Place.MIRROR]
+        mine, theirs = (median(self._rates[place]) for place in (Place.USER, Place.MIRROR))
         wanted = mine / (mine + theirs)
         items = {work.place: work.items for work in ready.works}
         now = items[Place.USER] / sum(items.values())
@@ -168,7 +170,7 @@ class Decision:
             self._rest = min(LONGEST_REST, 2 * self._rest)
             self._split_seconds.clear()
             self._rates.clear()
-            self._cuts = 0
+            self._moves = self._since_move = 0
             self.entry.story.declined(
                 "no-gain", f"a split was no faster; tried again after {self._pass_next} launches"
             )

@@ -54,6 +54,19 @@ class KernelState:
             self.quick = (global_size, local_size, offset, numbers, code)
             self.quick_left = QUICK_LAUNCHES
 
+    def numbers(self) -> list[Any]:
+        """The packed numbers of the launch that count: not those that change all the time. No buffers."""
+        varying = self.entry.varying if self.entry is not None else ()
+        packs = [given for kind, given in self.pending if kind == "pack"]
+        if not varying:
+            return packs
+        return [
+            value
+            for given in packs
+            for index, value in zip(given[::3], given[2::3])
+            if index not in varying
+        ]
+
     def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
         """Why a launch passes that is like the remembered one; empty for another."""
         sizes, local, start, numbers, code = self.quick
@@ -61,7 +74,7 @@ class KernelState:
             return ""
         if sizes != global_size or local != local_size or start != offset:
             return ""
-        if [given for kind, given in self.pending if kind == "pack"] != numbers:
+        if self.numbers() != numbers:
             return ""
         self.quick_left -= 1
         return code

@@ -68,6 +68,9 @@ class QueueState:
         if self._conductor is None:
             queue = cl.CommandQueue.from_int_ptr(self._number, True)
             self._conductor = Conductor(self.world, self.device, queue)
+            self.world.conductors[:] = [
+                each for each in self.world.conductors if not each.has_ended
+            ]
             self.world.conductors.append(self._conductor)
         return self._conductor
 
@@ -189,8 +192,7 @@ class DropIn:
             if own is not None:
                 state = self.kernel_state(kernel)
                 state.shape = None
-                # Never more than numbers: buffers are not held.
-                packs = [given for kind, given in state.pending if kind == "pack"]
+                packs = state.numbers()
                 state.settle()
                 is_known = True
                 entry = self._entry(state, kernel, own)
@@ -287,7 +289,7 @@ class DropIn:
         if entry.is_looked_at:
             decision = entry.decision(question)
             if decision is None:
-                return "busy"
+                return "too-varied"
             if not decision.code and is_accepted:
                 return "no-gain" if decision.rests else question
             if decision.code not in ("", "first-launches"):

@@ -59,6 +59,8 @@ BACKLOG_SECONDS = 0.0003
 MOST_LOOKED_AT = 256
 MOST_KERNELS_AHEAD = 4
 """Of a program so many kernels are looked at before they are launched."""
+CHANGES_OF_A_COUNTER = 3
+"""An integer that has changed so often will change again."""
 MOST_UNDECIDED = 256
 SHORT_PART = 0.25
 """A launch that takes less than this part of the shortest one to be split is short beyond doubt."""
@@ -222,6 +224,10 @@ class Entry:
         self.decisions: dict[Key, Decision] = {}
         self._lock = Lock()
         self._is_asked = False
+        self.varying: frozenset[int] = frozenset()
+        """The integer arguments that change from launch to launch, by index."""
+        self._last_given: dict[object, tuple[Captured, ...]] = {}
+        self._changes: dict[int, int] = {}
         self.is_short = False
         """Whether a launch was seen to take so little time that deciding late costs more than it can gain."""
         self.undecided = 0
@@ -281,6 +287,8 @@ class Entry:
         found = self.decisions.get(key)
         if found is not None:
             return found
+        if self._learn(question):
+            return self.decision(question)
         if len(self.decisions) >= MOST_DECISIONS:
             return None
         made = Decision(self, question)
@@ -290,6 +298,26 @@ class Entry:
                 self._decide(found)
             else:
                 self.world.scout.ask(lambda: self._decide(made))
+        return found
+
+    def _learn(self, question: Question) -> bool:
+        """Look for integers that change from launch to launch (a step, a seed); whether there is a new one.
+
+        From then on launches are judged for any value of such a number, and one decision serves all.
+        """
+        shape = question.global_size, question.local_size, question.offset
+        before = self._last_given.get(shape)
+        self._last_given[shape] = question.given
+        if before is None:
+            return False
+        found = False
+        for index, (one, other) in enumerate(zip(before, question.given)):
+            if type(other) is bytes and one != other and index not in self.skipped:
+                self._changes[index] = self._changes.get(index, 0) + 1
+                if self._changes[index] >= CHANGES_OF_A_COUNTER:
+                    self.varying = self.varying | {index}
+                    self.skipped = {**self.skipped, index: True}
+                    found = True
         return found
 
     def decide_now(self, question: Question) -> Decision | None:
@@ -428,7 +456,7 @@ class Entry:
         return f"{wanted} bytes of copies would be needed, and {spare:.0f} bytes are free"
 
     def _launch(self, kernel: Kernel, question: Question) -> Launch | None:
-        arguments = launch_arguments(kernel.facts.parameters, question.given)
+        arguments = launch_arguments(kernel.facts.parameters, question.given, self.varying)
         if arguments is None:
             return None
         nd_range = launch_range(kernel, question.global_size, question.local_size, question.offset)
