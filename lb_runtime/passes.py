@@ -11,6 +11,8 @@ from lb_runtime.analysis.reasons import REASONS
 PASSES: dict[str, str] = {
     "arguments-unknown": "an argument was never set where lb-runtime could see it; install it before the "
     "program sets its kernels' arguments",
+    "buffer-gone": "the program let go of the buffer that a sub-buffer is a part of, and the driver forgets "
+    "it then; keep the buffer as long as its parts",
     "build-failed": "the other device's compiler refused the program; the detail says why, and the kernel "
     "stays on the user's device",
     "busy": "the devices had as much split work in flight as is kept; wait for results now and then, or "

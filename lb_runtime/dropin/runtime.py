@@ -24,7 +24,7 @@ from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
 from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
 from lb_runtime.dropin.kernels import KernelState
-from lb_runtime.dropin.memories import is_closed_to_host
+from lb_runtime.dropin.memories import Memory, is_closed_to_host
 from lb_runtime.dropin.scout import Entry, Question, Scout
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.touches import Touches
@@ -199,6 +199,7 @@ class DropIn:
                 found = self._choose(entry, state, own, global_size, local_size, offset, g_times_l)
                 if isinstance(found, Question):
                     event = self._enqueue(own, queue, entry, found, wait_for)
+                    code = "buffer-gone"
                 else:
                     code = found
                 if event is None and code not in PASSING:
@@ -325,12 +326,15 @@ class DropIn:
         with world.lock:
             if self.is_closing:
                 return None
-            memories = {}
+            memories: dict[int, Memory] = {}
             known: set[int] = set()
             for index, value in enumerate(question.given):
                 if type(value) is BufferRef and value.root not in known:
                     known.add(value.root)
-                    memories[index] = world.memory(value)
+                    try:
+                        memories[index] = world.memory(value)
+                    except cl.Error:
+                        return None
             conductor = own.conductor()
             user_event = cl.UserEvent(world.context)
             marker = raw.enqueue_marker(queue, wait_for)
