@@ -34,7 +34,7 @@ kernel void jacobi(global const float *old, global float *next, int columns, int
                          + old[here - columns] + old[here + columns]);
 }
 """
-GROUP = (16, 16)
+GROUP = (8, 8)
 
 
 def main() -> None:
