@@ -46,8 +46,8 @@ PASSES: dict[str, str] = {
     "timing": "now and then a launch runs on the user's device alone, to be timed; there is nothing to do",
     "too-large": "copies of the launch's buffers would take too much of the memory that is free; use smaller "
     "ones, or free others",
-    "too-varied": "the kernel is launched in more ways (sizes, numbers) than are judged; launch it in fewer",
     "too-small": "the launch takes less time than moving its bytes would; use larger ranges",
+    "too-varied": "the kernel is launched in more ways (sizes, numbers) than are judged; launch it in fewer",
 }
 
 

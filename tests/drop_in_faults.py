@@ -275,7 +275,7 @@ STEPS: dict[str, Step] = {
     "to-user, done": Step(
         "lb_runtime.dropin.conductor:Conductor.bring_home", is_after=True, ever=False
     ),
-    "read": Step("lb_runtime.dropin.conductor:Conductor.read_away", out_of_memory, ever=False),
+    "read": Step("lb_runtime.dropin.conductor:Conductor.read_rows_away", out_of_memory, ever=False),
     "to-mirror": Step("lb_runtime.dropin.conductor:Conductor.to_send"),
     "mirror-memory": Step("lb_runtime.dropin.mirror:Mirror.allocate", out_of_memory),
     "originals": Step("lb_runtime.dropin.split:LaunchTask._keep_originals"),

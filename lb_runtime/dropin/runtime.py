@@ -339,9 +339,11 @@ class DropIn:
             user_event = cl.UserEvent(world.context)
             marker = raw.enqueue_marker(queue, wait_for)
             task = LaunchTask(user_event, marker, entry, question, memories)
-            task.promise()
-            for memory in memories.values():
-                world.note(memory)
+            try:
+                task.promise()
+            finally:
+                for memory in memories.values():
+                    world.note(memory)
             event = world.gate(queue, user_event, conductor, task, memories.values())
         if own.is_profiled:
             self.stamps[event.int_ptr] = (event, task.stamps)

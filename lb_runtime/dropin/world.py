@@ -209,11 +209,12 @@ class World:
 
     def _note_touches(self, reads: Sequence[Touch], writes: Sequence[Touch]) -> None:
         with self.lock:
-            for memory, start, stop in self._known(writes):
-                self._wrote_at_home(memory, start, stop)
             for memory, _, _ in self._known(reads):
                 if memory.lost_because:
+                    # What was computed from lost bytes is as lost: writing them does not make them good.
                     raise BytesLostError(memory.lost_because)
+            for memory, start, stop in self._known(writes):
+                self._wrote_at_home(memory, start, stop)
 
     def lose_bytes(self, memory: Memory, error: Exception) -> None:
         """Some bytes of a memory are lost: whoever reads it is told."""

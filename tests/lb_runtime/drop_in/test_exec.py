@@ -224,7 +224,9 @@ def test_without_that_a_program_finds_ours(folder: Path) -> None:
         assert ran(command, folder / "inner") == (0, f"{found}\n", "")
 
 
-OPENCL = """
+OPENCL = """import warnings
+
+warnings.simplefilter("ignore")
 import sys
 import numpy as np
 import pyopencl as cl
