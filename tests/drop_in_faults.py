@@ -31,6 +31,9 @@ from lb_runtime.settings import Settings
 HANG_SECONDS = 20
 EVER = 0
 WHENS = (1, 2, EVER)
+TRANSIENT = (1, 2)
+"""For steps without which the user's own device cannot do the work either: failing for ever, they lose bytes,
+and a program that has enqueued its read before that was known may read old ones before it is told."""
 MORE_WHENS = (1, 2, 3, 4, 5, 8, EVER)
 """At which call a step fails; `EVER`: at each."""
 FEW_PROGRAMS = (repeated, turned, declined, counted)
@@ -273,7 +276,10 @@ STEPS: dict[str, Step] = {
     "decide": Step("lb_runtime.dropin.scout:Entry.decide_now"),
     "to-user": Step("lb_runtime.dropin.conductor:Conductor.bring_home", ever=False),
     "to-user, done": Step(
-        "lb_runtime.dropin.conductor:Conductor.bring_home", is_after=True, ever=False
+        "lb_runtime.dropin.conductor:Conductor.bring_home",
+        is_after=True,
+        ever=False,
+        whens=TRANSIENT,
     ),
     "read": Step("lb_runtime.dropin.conductor:Conductor.read_rows_away", out_of_memory, ever=False),
     "to-mirror": Step("lb_runtime.dropin.conductor:Conductor.to_send"),
@@ -287,7 +293,9 @@ STEPS: dict[str, Step] = {
     "kernel, done": Step(
         "lb_runtime.dropin.split:LaunchTask._run_at_home", is_after=True, ever=False
     ),
-    "home-kernel": Step("lb_runtime.dropin.split:_launch", only=by_conductor, ever=False),
+    "home-kernel": Step(
+        "lb_runtime.dropin.split:_launch", only=by_conductor, ever=False, whens=TRANSIENT
+    ),
     "mirror-kernel": Step("lb_runtime.dropin.split:_launch", only=by_hand, may_lose=True),
     "mirror-kernel, done": Step(
         "lb_runtime.dropin.split:_launch", only=by_hand, is_after=True, may_lose=True
@@ -306,12 +314,18 @@ STEPS: dict[str, Step] = {
     "time": Step("lb_runtime.dropin.split:_times", may_lose=True),
     "note": Step("lb_runtime.dropin.split:LaunchTask._note_places", ever=False),
     "note, done": Step(
-        "lb_runtime.dropin.split:LaunchTask._note_places", is_after=True, ever=False
+        "lb_runtime.dropin.split:LaunchTask._note_places",
+        is_after=True,
+        ever=False,
+        whens=TRANSIENT,
     ),
     # The end of a launch
-    "merge": Step("lb_runtime.dropin.split:LaunchTask._put_together", ever=False),
+    "merge": Step("lb_runtime.dropin.split:LaunchTask._put_together", ever=False, whens=TRANSIENT),
     "merge, done": Step(
-        "lb_runtime.dropin.split:LaunchTask._put_together", is_after=True, ever=False
+        "lb_runtime.dropin.split:LaunchTask._put_together",
+        is_after=True,
+        ever=False,
+        whens=TRANSIENT,
     ),
     "write": Step("lb_runtime.dropin.copies:write", ever=False),
     "tell": Step("lb_runtime.dropin.decisions:Decision.ran"),
