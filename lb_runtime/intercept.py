@@ -357,9 +357,10 @@ def _state(runtime: InstalledRuntime, kernel: Any) -> KernelState | None:
 def _setter(runtime: InstalledRuntime, original: Any, kind: str) -> Callable[..., Any]:
     def set_arguments(self: Any, given: Any) -> None:
         state = getattr(self, "_lb_kernel", None)
-        known = (
-            state[1] if state is not None and state[0] is runtime else runtime.kernel_state(self)
-        )
+        known = state[1] if state is not None and state[0] is runtime else _state(runtime, self)
+        if known is None:
+            original(self, given)
+            return
         try:
             original(self, given)
         except BaseException:

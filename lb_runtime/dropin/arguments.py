@@ -7,7 +7,7 @@ buffers live exactly as long as without this runtime.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -200,14 +200,14 @@ def _number(llvm_type: str, content: bytes) -> np.generic | None:
 Key = tuple[object, ...]
 
 
-def launch_key(given: Sequence[Captured], is_float: Mapping[int, bool]) -> Key:
-    """What of the arguments decides how a launch is split: all but which memory it is, and floats."""
+def launch_key(given: Sequence[Captured], skipped: Collection[int]) -> Key:
+    """What of the arguments decides how a launch is split: neither which memory it is, nor the skipped."""
     roots: dict[int, int] = {}
     key: list[object] = []
     for index, value in enumerate(given):
         if type(value) is BufferRef:
             memory = roots.setdefault(value.root, index)
             key.append((memory, value.start_bytes, value.size_bytes))
-        elif index not in is_float:
+        elif index not in skipped:
             key.append(value)
     return tuple(key)

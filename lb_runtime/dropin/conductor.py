@@ -2,8 +2,9 @@
 
 A conductor takes tasks in the order of the program's calls. A task waits for what stood before it on the
 user's queue, moves bytes, runs parts, waits for them, and then completes the user event that the user's
-queue waits for. Whatever fails on the mirror is done again on the user's device: the event is completed
-with an error only where that device itself fails, or where bytes were lost with the mirror.
+queue waits for. Whatever fails on the mirror is done again on the user's device. The event is completed with
+an error only where a command of the program's that the task waits for has failed: PoCL 3.0 ends the process
+for such an event that nobody holds. Bytes that are lost are told by the next call that reads them.
 """
 
 from __future__ import annotations

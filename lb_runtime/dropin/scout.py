@@ -6,7 +6,7 @@ it. Nothing here refers to a buffer of the program's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyopencl as cl
 
 from lb_runtime.analysis import layout
+from lb_runtime.analysis.judge import written_arguments
 from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.verdict import Declined
 from lb_runtime.contexts import build_program
@@ -30,7 +31,7 @@ from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.memory.byte_map import Place
-from lb_runtime.plan import split_plan, whole_plan
+from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.settings import Settings
 from lb_runtime.story import KernelStory
@@ -79,7 +80,7 @@ class Question:
     offset: tuple[int, ...] | None
     given: tuple[Captured, ...]
 
-    def key(self, skipped: Mapping[int, bool]) -> Key:
+    def key(self, skipped: Collection[int]) -> Key:
         """What launches that are run alike have in common; `skipped` are arguments of no consequence."""
         return (
             self.global_size,
@@ -217,7 +218,7 @@ class Entry:
         self.story = story
         self.code = "" if source else "no-source"
         self.kernel: Kernel | None = None
-        self.skipped: dict[int, bool] = {}
+        self.skipped: frozenset[int] = frozenset()
         """The arguments by value on which no address depends, by index."""
         self.read_only: frozenset[int] = frozenset()
         """The buffer arguments that the kernel cannot write, by index."""
@@ -251,11 +252,11 @@ class Entry:
                 self._hopeless("fault", f"look: {error}")
                 return
             parameters = kernel.facts.parameters
-            self.skipped = {
-                index: True
+            self.skipped = frozenset(
+                index
                 for index, each in enumerate(parameters)
                 if each.kind == "scalar" and not layout.integer_bits(each.llvm_type)
-            }
+            )
             self.read_only = frozenset(
                 index for index, each in enumerate(parameters) if each.is_read_only
             )
@@ -316,7 +317,7 @@ class Entry:
                 self._changes[index] = self._changes.get(index, 0) + 1
                 if self._changes[index] >= CHANGES_OF_A_COUNTER:
                     self.varying = self.varying | {index}
-                    self.skipped = {**self.skipped, index: True}
+                    self.skipped = self.skipped | {index}
                     found = True
         return found
 
@@ -411,10 +412,10 @@ class Entry:
             return "local-size", f"the kernel asks for {asks}"
         if user_share is None:
             user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch))
+        is_mirrors = False
         if not self.world.settings.force and self.world.settings.share is None:
-            if user_share < ONE_SIDED:
-                return self._one_sided(question, Place.MIRROR)
-            user_share = min(user_share, 1 - ONE_SIDED)
+            is_mirrors = user_share < ONE_SIDED
+            user_share = min(max(user_share, ONE_SIDED), 1 - ONE_SIDED)
         cpu_share = user_share if self._mirror.user_role == CPU else 1 - user_share
         roles = self._by_role(self._mirror.user, self._mirror.device.info)
         verdict, adapted = judged(
@@ -430,13 +431,17 @@ class Entry:
             return (reason.code, reason.detail) if reason else ("built-ins", "")
         if len(verdict.slices) < 2:
             return "one-group", "the cut at this share leaves one device without work"
-        plan = split_plan(launch, verdict, adapted.source, adapted.options)
+        if is_mirrors:
+            # What may be split, and only that, may run on the other device as well.
+            plan = self._on_mirror(kernel, launch)
+        else:
+            plan = split_plan(launch, verdict, adapted.source, adapted.options)
         places = self._by_role(Place.USER, Place.MIRROR)
         items = {part.device: prod(part.global_size) for part in plan.parts}
         programs = self._programs(kernel, plan.source, plan.options)
         if limit := self._too_large_groups(programs, launch):
             return "device-limit", limit
-        ready = make_ready(plan, places, programs, items[CPU] / sum(items.values()))
+        ready = make_ready(plan, places, programs, items.get(CPU, 0) / sum(items.values()))
         if limit := self._too_large(ready, question):
             return "too-large", limit
         return ready
@@ -462,21 +467,11 @@ class Entry:
         nd_range = launch_range(kernel, question.global_size, question.local_size, question.offset)
         return Launch(kernel.name, nd_range, arguments)
 
-    def _one_sided(self, question: Question, place: Place) -> Ready:
-        """The whole launch on one device."""
-        kernel = self.kernel
-        launch = self._launch(kernel, question) if kernel is not None else None
-        if kernel is None or launch is None:
-            raise LaunchError("the kernel was not looked at")
-        written = [
-            parameter.kind == "buffer" and not parameter.is_read_only
-            for parameter in kernel.facts.parameters
-        ]
-        places = self._by_role(Place.USER, Place.MIRROR)
-        device = places.index(place)
-        plan = whole_plan(launch, device, written, kernel.source, kernel.options)
-        programs = self._programs(kernel, kernel.source, kernel.options)
-        return make_ready(plan, places, programs, 1.0 if device == CPU else 0.0)
+    def _on_mirror(self, kernel: Kernel, launch: Launch) -> Plan:
+        """The whole launch on the other device, from the user's own text."""
+        written = written_arguments(kernel.facts, launch)
+        device = self._by_role(Place.USER, Place.MIRROR).index(Place.MIRROR)
+        return whole_plan(launch, device, written, kernel.source, kernel.options)
 
     def _by_role(self, user: Any, mirror: Any) -> tuple[Any, Any]:
         """What belongs to both devices, in the order CPU, GPU."""
@@ -513,6 +508,3 @@ class Entry:
                     f"but {self.world.row(place)} runs at most {most} of this kernel"
                 )
         return ""
-
-
-__all__ = ["Entry", "Question", "Scout"]

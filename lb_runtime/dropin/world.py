@@ -319,12 +319,12 @@ class World:
         conductor.put(task)
         task.replaced.clear()
 
-    def any_conductor(self, device: cl.Device | None = None) -> Conductor:
+    def any_conductor(self) -> Conductor:
         """A thread that takes tasks: one of a queue that the program still has, or a new one."""
         with self.lock:
             self.conductors[:] = [each for each in self.conductors if not each.is_closed]
             if not self.conductors:
-                self.conductors.append(Conductor(self, device or self.context.devices[0]))
+                self.conductors.append(Conductor(self, self.context.devices[0]))
             return self.conductors[0]
 
     def bring_all_home(self) -> Task | None:
