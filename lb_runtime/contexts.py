@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import cast
+from weakref import finalize
 
 import pyopencl as cl
 
@@ -36,7 +37,7 @@ _POCL_ERROR = re.compile(
 OWN_CONTEXTS: set[int] = set()
 """The contexts that this package opened (`cl_context` as a number): nothing in them is a program's own.
 
-Such a context lives as long as the process.
+A number is taken out before its context goes: the driver may give it to a context of the program's next.
 """
 
 
@@ -89,7 +90,9 @@ class OpenDevice:
                 )
         except cl.Error as error:
             raise DeviceError(f"{self.label} cannot be opened: {error}") from error
-        OWN_CONTEXTS.add(self.context.int_ptr)
+        number = self.context.int_ptr
+        OWN_CONTEXTS.add(number)
+        finalize(self, OWN_CONTEXTS.discard, number).atexit = False
         self.buffers = BufferPool(self.context)
         self._programs: dict[tuple[str, tuple[str, ...]], cl._cl._Program] = {}
         self._lock = Lock()

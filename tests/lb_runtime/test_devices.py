@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from splitting import Written, plan_of, run_and_verify
 
 from lb_runtime import icd
 from lb_runtime.analysis.verdict import Merge
-from lb_runtime.contexts import OpenPair, first_build_error, open_devices
+from lb_runtime.contexts import OWN_CONTEXTS, OpenDevice, OpenPair, first_build_error, open_devices
 from lb_runtime.devices import DeviceInfo, DeviceKind, discover
 from lb_runtime.errors import DeviceError
 from lb_runtime.icd import carried_entries, make_drivers_visible
@@ -314,3 +315,13 @@ def test_usable_entries_of_the_systems_folder_are_carried_over(tmp_path: Path) -
         (tmp_path / f"{name}.icd").write_text(text)
     carried = carried_entries([tmp_path, tmp_path / "missing"])
     assert sorted(carried.values()) == sorted([str(driver), "libnvidia-opencl.so.1"])
+
+
+def test_the_number_of_a_context_that_is_gone_is_nobodys(pair: OpenPair) -> None:
+    """The driver may give it to a context of the program's, whose launches would then all pass unseen."""
+    device = OpenDevice(pair.devices[0].info, pair.devices[0].handle)
+    number = device.context.int_ptr
+    assert number in OWN_CONTEXTS
+    del device
+    gc.collect()
+    assert number not in OWN_CONTEXTS

@@ -12,6 +12,7 @@ import pytest
 
 import lb_runtime
 from lb_runtime.contexts import OpenPair
+from lb_runtime.dropin.scout import Scout
 from lb_runtime.settings import Settings
 from lb_runtime.story_report import Report
 
@@ -106,3 +107,23 @@ def test_a_number_that_changes_all_the_time_takes_no_decision_of_its_own(
         (entry,) = world.entries.values()
         assert entry.varying == {1}
         assert len(entry.decisions) <= 5
+
+
+QUOTIENT = "kernel void quotient(global float *a) { a[get_global_id(0)] /= 3.0f; }"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_launch_goes_whole_to_the_other_device_only_where_it_may_be_split(
+    queue: cl.CommandQueue, settings: Settings, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model may give the user's device nothing; exact mode holds all the same."""
+    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: 0.0)
+    with lb_runtime.install(replace(settings, exact=exact, min_seconds=0.0)) as runtime:
+        kernel = cl.Kernel(cl.Program(queue.context, QUOTIENT).build(cache_dir=False), "quotient")
+        buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 4 * ITEMS)
+        stop = time.monotonic() + LONGEST_SECONDS
+        while not runtime.report().split and "device-dependent" not in codes(runtime.report()):
+            assert time.monotonic() < stop, runtime.report()
+            kernel(queue, (ITEMS,), (64,), buffer).wait()
+        assert (runtime.report().split == 0) == exact
+        assert not runtime.report().faults
