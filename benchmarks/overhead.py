@@ -3,7 +3,8 @@
 Two processes make the same calls, one of them with the drop-in, in blocks that take turns (stock, installed,
 stock, ...), so that a machine that slows down slows both. Passes are measured once the drop-in has made up
 its mind about the kernel, splits (`force`) with launches waiting and with the queue empty. A launch's time
-is that of the call that enqueues it; the work on the devices is none of it. Each CPU platform is held to one
+is that of the call that enqueues it; the work on the devices is none of it: but for the empty queue, the
+launches of a block wait behind an event until all are enqueued. Each CPU platform is held to one
 core.
 
     python benchmarks/overhead.py --output benchmarks/results
@@ -250,7 +251,14 @@ def _ways(queue: cl.CommandQueue) -> Counter[str]:
 
 
 def _all_calls(call: Callable[[], object], queue: cl.CommandQueue, launches: int) -> float:
-    """Microseconds of one of so many calls in a row."""
+    """Microseconds of one of so many calls in a row, which the queue begins to run when all are made.
+
+    Otherwise what is measured is how often the driver's thread had fallen asleep.
+    """
+    import pyopencl as cl
+
+    gate = cl.UserEvent(queue.context)
+    cl.enqueue_barrier(queue, wait_for=[gate])
     gc.disable()
     try:
         began = perf_counter()
@@ -259,6 +267,7 @@ def _all_calls(call: Callable[[], object], queue: cl.CommandQueue, launches: int
         took = perf_counter() - began
     finally:
         gc.enable()
+        gate.set_status(cl.command_execution_status.COMPLETE)
     queue.finish()
     return took / launches * 1e6
 

@@ -21,6 +21,7 @@ from pyopencl import _cl
 
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, Unfit, buffer_ref, captured, is_buffer
+from lb_runtime.dropin.calls import FOREIGN, note_call
 from lb_runtime.dropin.conductor import IN_FLIGHT
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.runtime import DropIn
@@ -34,8 +35,10 @@ from lb_runtime.story_report import Report
 
 _LOCK = threading.RLock()
 _MISSING = object()
-FULL_CALL = 8
-"""So many arguments pyopencl's generated code gives an enqueue of a kernel."""
+SHORT_CALL, FULL_CALL = 4, 8
+"""So many arguments an enqueue of a kernel has at least, and all together."""
+REST_OF_CALL = (None, None, False, False)
+"""What the others are where they are not given."""
 
 
 class InstalledRuntime(DropIn):
@@ -158,6 +161,10 @@ def _patch(runtime: InstalledRuntime) -> None:
         original = getattr(_cl, name, None)
         if original is not None:
             functions[name] = original, _blocking(runtime, original)
+    for name in dir(_cl):
+        original = getattr(_cl, name)
+        if "enqueue" in name and name not in functions and not isinstance(original, type):
+            functions[name] = original, _noted(original)
     _replace_functions(runtime, functions)
     for name, kind in (
         ("_set_arg_multi", "multi"),
@@ -173,6 +180,14 @@ def _patch(runtime: InstalledRuntime) -> None:
     _replace(runtime, cl.Program, "build", _build(runtime, cl.Program.build))
     for name in ("get_sub_region", "__getitem__"):
         _replace(runtime, _cl.Buffer, name, _cutter(getattr(_cl.Buffer, name)))
+    for kind, name in (
+        (_cl.MemoryMap, "release"),
+        (_cl.SVMAllocation, "enqueue_release"),
+        (_cl.PooledSVM, "enqueue_release"),
+    ):
+        _replace(runtime, kind, name, _noted(getattr(kind, name)))
+    _replace(runtime, _cl.CommandQueue, "int_ptr", _queue_handle(_cl.CommandQueue.int_ptr))
+    _replace(runtime, _cl.CommandQueue, "from_int_ptr", _queue_from_handle())
     holder = _cl.MemoryObjectHolder
     _replace(runtime, holder, "int_ptr", _pointer(runtime, holder.__dict__["int_ptr"]))
     _replace(runtime, holder, "get_host_array", _host_array(runtime, holder.get_host_array))
@@ -221,29 +236,28 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
     launch = runtime.launch
 
     def enqueue_nd_range_kernel(*given: Any, **named: Any) -> Any:
-        if named or len(given) != FULL_CALL:
+        if named or len(given) < SHORT_CALL:
             try:
                 call = _launch_call(*given, **named)
             except TypeError:
                 # pyopencl says what is wrong with it.
                 return original(*given, **named)
         else:
-            call = given
-            if hasattr(call[2], "__next__") or hasattr(call[3], "__next__"):
-                call = _launch_call(*given)
+            call = given + REST_OF_CALL[len(given) - SHORT_CALL :]
+            if len(call) != FULL_CALL:
+                return original(*given)
+            if type(call[2]) is not tuple or (call[3] is not None and type(call[3]) is not tuple):
+                call = _launch_call(*call)
         kernel = call[1]
         # The short way of a launch that is known to pass, and touches nothing that the mirror holds.
         state = getattr(kernel, "_lb_kernel", None)
         if state is not None and state[0] is runtime:
             known = state[1]
-            entry = known.entry
-            code = "" if entry is None else entry.code
-            if not code and known.quick_left:
-                code = known.quick_code(call[2], call[3], call[4])
-            if code and (not BUSY or known.is_clear()):
-                if known.pending:
-                    known.forget()
+            code = known.quick_code(call[2], call[3], call[4])
+            if code:
                 event = original(*call)
+                if IN_FLIGHT:
+                    note_call()
                 known.story.passed(code)
                 return event
         return launch(*call)
@@ -294,7 +308,10 @@ def _command(
             _note_map(runtime, queue, *given, **named)
         if BUSY:
             done = runtime.command(name, touches, queue, *given, **named)
-        result = original(queue, *given, **named)
+        try:
+            result = original(queue, *given, **named)
+        finally:
+            note_call()
         if done is not None:
             done[0].after(*done[1])
         return tied(result) if IN_FLIGHT else result
@@ -308,10 +325,26 @@ def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     def command(queue: Any, *given: Any, **named: Any) -> Any:
         with suppress(TypeError, AttributeError):
             runtime.before_blocking(queue)
-        return tied(original(queue, *given, **named))
+        try:
+            return tied(original(queue, *given, **named))
+        finally:
+            note_call()
 
     command.__name__ = original.__name__
     command.__doc__ = original.__doc__
+    return command
+
+
+def _noted(original: Any) -> Callable[..., Any]:
+    """A command that touches no buffer: other commands may have to wait for it all the same."""
+
+    @functools.wraps(original)
+    def command(*given: Any, **named: Any) -> Any:
+        try:
+            return original(*given, **named)
+        finally:
+            note_call()
+
     return command
 
 
@@ -442,6 +475,25 @@ def _pointer(runtime: InstalledRuntime, original: Any) -> property:
         return value
 
     return property(int_ptr, doc=getattr(original, "__doc__", None))
+
+
+def _queue_handle(original: Any) -> property:
+    def int_ptr(self: Any) -> Any:
+        value = raw.queue_number(self)
+        FOREIGN.add(value)
+        return value
+
+    return property(int_ptr, doc=getattr(original, "__doc__", None))
+
+
+def _queue_from_handle() -> Any:
+    @functools.wraps(raw.queue_of)
+    def from_int_ptr(*given: Any, **named: Any) -> Any:
+        queue = raw.queue_of(*given, **named)
+        FOREIGN.add(raw.queue_number(queue))
+        return queue
+
+    return staticmethod(from_int_ptr)
 
 
 def _cutter(original: Any) -> Callable[..., Any]:

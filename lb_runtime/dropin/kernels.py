@@ -6,15 +6,16 @@ from typing import Any
 
 import pyopencl as cl
 
-from lb_runtime.dropin.arguments import BufferRef, Captured, captured, packed
+from lb_runtime.dropin.arguments import BufferRef, Captured, buffer_ref, captured, is_buffer, packed
 from lb_runtime.dropin.scout import Entry
 from lb_runtime.dropin.world import BUSY
 from lb_runtime.story import KernelStory
 
-QUICK_LAUNCHES = 63
-"""So many launches pass like one before them that was looked at."""
+QUICK_LAUNCHES = 64
+"""So many launches pass like one before them that was looked at; twice as many each time it stays so."""
+MOST_QUICK_LAUNCHES = 4096
 
-_COMPARABLE = {tuple, list, type(None)}
+_FEW = (tuple, type(None))
 """Types of sizes that are equal or not as a whole; numpy's arrays are not."""
 
 
@@ -22,8 +23,10 @@ class KernelState:
     """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
 
     __slots__ = (
+        "_patience",
         "arguments",
         "entry",
+        "is_known",
         "name",
         "pending",
         "quick",
@@ -39,10 +42,13 @@ class KernelState:
         self.pending: list[tuple[str, Any]] = []
         """Arguments as they were given since the last launch, not looked at yet."""
         self.arguments: list[Captured | None] = [None] * count
+        self.is_known = False
+        """Whether one of them may be known."""
         self.quick: tuple[Any, Any, Any, Any, str] = (None, None, None, None, "")
         """Sizes and packed numbers of the last launch that was passed for good, and the code."""
         self.shape: tuple[Any, Any, Any] | None = None
         """Global size, local size and offset of the launch that is being looked at."""
+        self._patience = 0
         self.quick_left = 0
         """So many launches like that pass without another look: buffers may have changed since."""
 
@@ -50,9 +56,13 @@ class KernelState:
         self, global_size: Any, local_size: Any, offset: Any, numbers: Any, code: str
     ) -> None:
         """Pass the next launches of the same sizes and numbers for the same reason."""
-        if {type(global_size), type(local_size), type(offset)} <= _COMPARABLE:
-            self.quick = (global_size, local_size, offset, numbers, code)
-            self.quick_left = QUICK_LAUNCHES
+        if type(global_size) is tuple and type(local_size) in _FEW and type(offset) in _FEW:
+            quick = (global_size, local_size, offset, numbers, code)
+            is_same = quick == self.quick
+            self._patience = (
+                min(2 * self._patience, MOST_QUICK_LAUNCHES) if is_same else QUICK_LAUNCHES
+            )
+            self.quick, self.quick_left = quick, self._patience
 
     def numbers(self) -> list[Any]:
         """The packed numbers of the launch that count: not those that change all the time. No buffers."""
@@ -68,15 +78,36 @@ class KernelState:
         ]
 
     def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
-        """Why a launch passes that is like the remembered one; empty for another."""
-        sizes, local, start, numbers, code = self.quick
-        if not {type(global_size), type(local_size), type(offset)} <= _COMPARABLE:
+        """Why a launch passes whose kernel never splits, or that is like the remembered one; else nothing.
+
+        The arguments that were set for it are forgotten then.
+        """
+        entry = self.entry
+        if entry is None:
             return ""
-        if sizes != global_size or local != local_size or start != offset:
+        code = entry.code
+        if not code:
+            sizes, local, start, numbers, code = self.quick
+            if (
+                not self.quick_left
+                or type(global_size) is not tuple
+                or sizes != global_size
+                or (local is not local_size and not _are_equal(local, local_size))
+                or (start is not offset and not _are_equal(start, offset))
+            ):
+                return ""
+            pending = self.pending
+            # Most launches are given their arguments in one call, without packed numbers.
+            is_plain = not pending or (len(pending) == 1 and pending[0][0] == "multi")
+            if numbers if is_plain else self.numbers() != numbers:
+                return ""
+            self.quick_left -= 1
+        if BUSY and not self.is_clear():
             return ""
-        if self.numbers() != numbers:
-            return ""
-        self.quick_left -= 1
+        if self.pending:
+            self.pending.clear()
+            if self.is_known:
+                self.forget()
         return code
 
     def is_clear(self) -> bool:
@@ -89,11 +120,7 @@ class KernelState:
         for kind, given in self.pending:
             if kind == "multi":
                 for value in given[1::2]:
-                    ref = getattr(value, "_lb_ref", None)
-                    if ref is None:
-                        if isinstance(value, cl.MemoryObjectHolder):
-                            return False
-                    elif _is_copied(ref):
+                    if isinstance(value, cl.MemoryObjectHolder) and not _is_clear(value):
                         return False
             elif kind == "unknown":
                 return False
@@ -102,6 +129,7 @@ class KernelState:
     def settle(self) -> None:
         """Take over what was set since the last launch, and let go of the objects."""
         arguments = self.arguments
+        self.is_known = True
         for kind, given in self.pending:
             if kind == "multi":
                 for index, value in zip(given[::2], given[1::2]):
@@ -120,6 +148,24 @@ class KernelState:
         """Let go of the objects without a look: the arguments are not known from then on."""
         self.pending.clear()
         self.arguments = [None] * len(self.arguments)
+        self.is_known = False
+
+
+def _are_equal(remembered: Any, given: Any) -> bool:
+    return type(given) is tuple and bool(remembered == given)
+
+
+def _is_clear(value: Any) -> bool:
+    ref = getattr(value, "_lb_ref", None)
+    if ref is None:
+        if not is_buffer(value):
+            # An image may have been made of a buffer.
+            return False
+        try:
+            ref = buffer_ref(value)
+        except cl.Error:
+            return False
+    return not _is_copied(ref)
 
 
 def _is_copied(ref: BufferRef) -> bool:

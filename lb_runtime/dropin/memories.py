@@ -45,6 +45,8 @@ class Memory:
         self.actual = ByteMap(ref.root_bytes)
         self.is_tracked = not ref.flags & _UNTRACKED
         self.last: Task | None = None
+        self.uses_at_home = 0
+        """How many commands on the user's device have read it since the last task."""
         self.lost_because = ""
         """Why some of its bytes are lost; empty where none are."""
         self._mirror: Mirror | None = None

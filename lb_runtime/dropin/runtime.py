@@ -22,6 +22,7 @@ from rich.console import Console
 from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
+from lb_runtime.dropin.calls import FOREIGN, is_last, note_call, note_ours
 from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.memories import Memory, is_closed_to_host
@@ -60,19 +61,31 @@ class QueueState:
             queue.properties & cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
         )
         self.is_profiled = bool(queue.properties & cl.command_queue_properties.PROFILING_ENABLE)
-        self._number = queue.int_ptr
+        self.number: int = raw.queue_number(queue)
+        self._last: tuple[LaunchTask, object] | None = None
         self._conductor: Conductor | None = None
 
     def conductor(self) -> Conductor:
         """The thread for this queue's work; the queue must be alive."""
         if self._conductor is None:
-            queue = cl.CommandQueue.from_int_ptr(self._number, True)
+            queue = raw.queue_of(self.number, True)
             self._conductor = Conductor(self.world, self.device, queue)
             self.world.conductors[:] = [
                 each for each in self.world.conductors if not each.has_ended
             ]
             self.world.conductors.append(self._conductor)
         return self._conductor
+
+    def last(self) -> LaunchTask | None:
+        """A launch of ours that has not ended and that the next call comes right behind; None for others."""
+        if self._last is None or self._last[0].done.is_set() or self.number in FOREIGN:
+            return None
+        task, token = self._last
+        return task if is_last(token) else None
+
+    def enqueued(self, task: LaunchTask) -> None:
+        """Note a launch of ours."""
+        self._last = task, note_ours()
 
     def __del__(self) -> None:
         # The queue's object is gone: its thread ends when its work is done.
@@ -221,6 +234,7 @@ class DropIn:
             g_times_l=g_times_l,
             allow_empty_ndrange=allow_empty,
         )
+        note_call()
         if failure is not None:
             # A call that pyopencl accepts: the failure is ours.
             self.tell("enqueue", failure)
@@ -337,14 +351,16 @@ class DropIn:
                         return None
             conductor = own.conductor()
             user_event = cl.UserEvent(world.context)
-            marker = raw.enqueue_marker(queue, wait_for)
-            task = LaunchTask(user_event, marker, entry, question, memories)
+            follows = None if wait_for else own.last()
+            marker = raw.enqueue_marker(queue, wait_for) if follows is None else None
+            task = LaunchTask(user_event, marker, entry, question, memories, follows)
             try:
                 task.promise()
             finally:
                 for memory in memories.values():
                     world.note(memory)
             event = world.gate(queue, user_event, conductor, task, memories.values())
+            own.enqueued(task)
         if own.is_profiled:
             self.stamps[event.int_ptr] = (event, task.stamps)
             if len(self.stamps) > EVENTS_KEPT:

@@ -37,19 +37,23 @@ class LaunchTask(Task):
     """A launch of the program's, of which it is decided when its turn comes how it runs.
 
     `question` says how it was launched, `memories` are those of its buffers by number (the index of the
-    first argument that is it). Until it has run, nobody knows where the bytes are that it writes.
+    first argument that is it). It waits for `marker`, an event of the program's queue, or comes right behind
+    `follows`, another launch of the same conductor's. Until it has run, nobody knows where the bytes are that
+    it writes.
     """
 
     def __init__(
         self,
         user_event: cl.UserEvent,
-        marker: cl.Event,
+        marker: cl.Event | None,
         entry: Entry,
         question: Question,
         memories: Mapping[int, Memory],
+        follows: Task | None = None,
     ) -> None:
         super().__init__(user_event)
-        self.marker: cl.Event | None = marker
+        self.marker = marker
+        self.follows = follows
         self.entry = entry
         self.question = question
         self.memories = memories
@@ -118,7 +122,7 @@ class LaunchTask(Task):
         except Exception as error:
             self._recover(conductor, error)
         finally:
-            self._errand = self.marker = None
+            self._errand = self.marker = self.follows = None
             self._held.clear()
             self._originals.clear()
 
@@ -126,7 +130,7 @@ class LaunchTask(Task):
         """Wait for all that stands before the launch; whether it went well."""
         marker = self.marker
         if marker is None:
-            return True
+            return self.follows is None or self.follows.status >= 0
         conductor.waits_since = perf_counter()
         try:
             marker.wait()

@@ -38,6 +38,8 @@ BUSY: set[World] = set()
 FAILURES_BORNE = 8
 """After so many failures the mirror is not used any more."""
 NOTING_ATTEMPTS = 3
+USES_AT_HOME = 16
+"""After so many commands at home in a row that read a buffer, the mirror's copy of it is forgotten."""
 LONGEST_WAIT_SECONDS = 60.0
 """For bytes that somebody needs at once."""
 
@@ -173,9 +175,12 @@ class World:
         """
         with self.lock:
             moves = []
-            for memory, start, stop in self._known(reads):
+            for memory, start, stop in list(self._known(reads)):
                 if memory.lost_because:
                     raise BytesLostError(memory.lost_because)
+                if memory.planned.is_home and not memory.is_in_use:
+                    self._let_go(memory)
+                    continue
                 lacking = memory.planned.lacking(Place.USER, start, stop)
                 moves += [(memory, begin, end) for begin, end in lacking]
                 last = memory.last
@@ -185,6 +190,15 @@ class World:
                     moves.append((memory, start, stop))
             if moves:
                 self.pull(queue, conductor(), moves, name)
+
+    def _let_go(self, memory: Memory) -> None:
+        """Forget the mirror's copies of bytes that are all at home, once commands at home go on using them.
+
+        A launch that passes is looked at no longer than the mirror holds something that it touches.
+        """
+        memory.uses_at_home += 1
+        if memory.uses_at_home >= USES_AT_HOME:
+            self._wrote_at_home(memory, 0, memory.size_bytes)
 
     def after(self, reads: Sequence[Touch], writes: Sequence[Touch]) -> None:
         """A command that reads and writes these bytes on the user's device was enqueued.
@@ -314,6 +328,7 @@ class World:
             task.replaced.append((memory, last))
             task.before += memory.take_later()
             memory.last = task
+            memory.uses_at_home = 0
         task.conductor = conductor
         task.waits = tuple(waits)
         conductor.put(task)

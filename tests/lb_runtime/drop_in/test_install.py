@@ -257,6 +257,8 @@ def test_this_is_patched_and_nothing_else(forced: Settings) -> None:
     assert {name for name in patched if not name.startswith("_cl.")} == {
         "Buffer.__getitem__",
         "Buffer.get_sub_region",
+        "CommandQueue.from_int_ptr",
+        "CommandQueue.int_ptr",
         "Event.get_profiling_info",
         "Image._custom_init",
         "Kernel._set_arg_buf",
@@ -266,9 +268,12 @@ def test_this_is_patched_and_nothing_else(forced: Settings) -> None:
         "Kernel._set_arg_null",
         "Kernel._set_arg_svm",
         "Kernel.set_arg",
+        "MemoryMap.release",
         "MemoryObjectHolder.get_host_array",
         "MemoryObjectHolder.int_ptr",
+        "PooledSVM.enqueue_release",
         "Program.build",
+        "SVMAllocation.enqueue_release",
     }
     assert {
         "_cl.enqueue_nd_range_kernel",

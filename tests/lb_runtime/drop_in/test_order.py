@@ -1,0 +1,182 @@
+"""A launch right behind another one of ours waits for that alone; behind anything else, for the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pytest
+from drop_in_programs import ITEMS, Bench
+
+import lb_runtime
+from lb_runtime import intercept
+from lb_runtime.contexts import OpenPair
+from lb_runtime.dropin import raw
+from lb_runtime.dropin.conductor import Task
+from lb_runtime.dropin.split import LaunchTask
+from lb_runtime.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
+
+LONG_ENOUGH_SECONDS = 0.3
+LONGEST_SECONDS = 20.0
+
+
+@pytest.fixture
+def bench(halves: OpenPair) -> Iterator[Bench]:
+    made = Bench.on(halves.devices[0].handle)
+    one = str(halves.devices[0].info.index)
+    with lb_runtime.install(Settings(force=True, share=0.5, cpu=one, gpu=one)):
+        yield made
+
+
+class Launches:
+    """Launches of one kernel, of which the first cannot begin before `gate` is complete."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.content = np.arange(ITEMS, dtype=np.int32)
+        self.buffer = bench.buffer(self.content)
+        self.kernel = bench.kernel("in_place")
+        self.gate = cl.UserEvent(bench.context)
+        self.launch(wait_for=[self.gate])
+
+    def launch(self, **named: Any) -> None:
+        self.kernel(self.bench.queue, (ITEMS,), (64,), self.buffer, **named)
+        self.content = self.content * 3 + 1
+
+    def check(self) -> None:
+        self.bench.check(self.buffer, self.content, "in place")
+
+
+def complete(gate: cl.UserEvent) -> None:
+    gate.set_status(cl.command_execution_status.COMPLETE)
+
+
+@pytest.fixture
+def markers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The markers that launches of ours put into the program's queue."""
+    found: list[object] = []
+
+    def enqueue(queue: cl.CommandQueue, wait_for: object) -> cl.Event:
+        found.append(wait_for)
+        return original(queue, wait_for)
+
+    original = raw.enqueue_marker
+    monkeypatch.setattr(raw, "enqueue_marker", enqueue)
+    return found
+
+
+def split_after(seconds: float, count: int) -> int:
+    """How many launches were split once there are `count`, or the time is up."""
+    stop = time.monotonic() + seconds
+    while lb_runtime.report().split < count and time.monotonic() < stop:
+        time.sleep(0.01)
+    return lb_runtime.report().split
+
+
+def test_launches_in_a_row_need_one_marker(bench: Bench, markers: list[object]) -> None:
+    launches = Launches(bench)
+    for _ in range(5):
+        launches.launch()
+    assert len(markers) == 1
+    complete(launches.gate)
+    launches.check()
+    assert lb_runtime.report().split == 6
+
+
+def test_a_launch_with_events_to_wait_for_waits_for_them(
+    bench: Bench, markers: list[object]
+) -> None:
+    launches = Launches(bench)
+    second = cl.UserEvent(bench.context)
+    launches.launch(wait_for=[second])
+    assert len(markers) == 2
+    complete(launches.gate)
+    assert split_after(LONG_ENOUGH_SECONDS, 2) == 1
+    complete(second)
+    launches.check()
+
+
+def between_marker(launches: Launches, gate: cl.UserEvent) -> None:
+    cl.enqueue_marker(launches.bench.queue, wait_for=[gate])
+
+
+def between_barrier(launches: Launches, gate: cl.UserEvent) -> None:
+    cl.enqueue_barrier(launches.bench.queue, wait_for=[gate])
+
+
+def between_fill(launches: Launches, gate: cl.UserEvent) -> None:
+    other = launches.bench.buffer(np.zeros(ITEMS, np.int32))
+    cl.enqueue_fill_buffer(launches.bench.queue, other, np.int32(1), 0, 4 * ITEMS, wait_for=[gate])
+
+
+def between_passed_launch(launches: Launches, gate: cl.UserEvent) -> None:
+    other = launches.bench.buffer(np.zeros(ITEMS, np.int32))
+    # One work-group cannot be split.
+    launches.bench.kernel("in_place")(launches.bench.queue, (64,), (64,), other, wait_for=[gate])
+
+
+def between_same_queue_elsewhere(launches: Launches, gate: cl.UserEvent) -> None:
+    again = cl.CommandQueue.from_int_ptr(launches.bench.queue.int_ptr)
+    raw.enqueue_barrier(again, [gate])
+
+
+BETWEEN = (
+    between_marker,
+    between_barrier,
+    between_fill,
+    between_passed_launch,
+    between_same_queue_elsewhere,
+)
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_a_launch_waits_for_what_is_between(
+    bench: Bench, between: Callable[[Launches, cl.UserEvent], None]
+) -> None:
+    launches = Launches(bench)
+    second = cl.UserEvent(bench.context)
+    between(launches, second)
+    launches.launch()
+    complete(launches.gate)
+    assert split_after(LONG_ENOUGH_SECONDS, 2) == 1
+    complete(second)
+    launches.check()
+    assert lb_runtime.report().split == 2
+
+
+def test_without_a_note_of_what_is_between_the_order_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant: what is enqueued between two launches is not noted."""
+    monkeypatch.setattr("lb_runtime.dropin.runtime.is_last", lambda token: True)
+    launches = Launches(bench)
+    second = cl.UserEvent(bench.context)
+    between_marker(launches, second)
+    launches.launch()
+    complete(launches.gate)
+    assert split_after(LONGEST_SECONDS, 2) == 2
+    complete(second)
+    launches.check()
+
+
+def test_a_launch_behind_one_that_could_not_run_does_not_run() -> None:
+    before = Task(None)
+    launch = LaunchTask(None, None, None, None, {}, before)  # type: ignore[arg-type]
+    assert launch._is_due(None)  # type: ignore[arg-type]
+    before.status = -14
+    assert not launch._is_due(None)  # type: ignore[arg-type]
+
+
+def test_every_enqueue_of_pyopencls_is_noted_or_ours(bench: Bench) -> None:
+    from pyopencl import _cl
+
+    for name in dir(_cl):
+        if "enqueue" in name and not isinstance(getattr(_cl, name), type):
+            assert getattr(_cl, name).__module__ == intercept.__name__ or hasattr(
+                getattr(_cl, name), "__wrapped__"
+            ), name
