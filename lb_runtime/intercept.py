@@ -180,12 +180,12 @@ def _patch(runtime: InstalledRuntime) -> None:
     _replace(runtime, cl.Program, "build", _build(runtime, cl.Program.build))
     for name in ("get_sub_region", "__getitem__"):
         _replace(runtime, _cl.Buffer, name, _cutter(getattr(_cl.Buffer, name)))
-    for kind, name in (
+    for released, name in (
         (_cl.MemoryMap, "release"),
         (_cl.SVMAllocation, "enqueue_release"),
         (_cl.PooledSVM, "enqueue_release"),
     ):
-        _replace(runtime, kind, name, _noted(getattr(kind, name)))
+        _replace(runtime, released, name, _noted(getattr(released, name)))
     _replace(runtime, _cl.CommandQueue, "int_ptr", _queue_handle(_cl.CommandQueue.int_ptr))
     _replace(runtime, _cl.CommandQueue, "from_int_ptr", _queue_from_handle())
     holder = _cl.MemoryObjectHolder
