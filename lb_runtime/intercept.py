@@ -246,7 +246,12 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
             call = given + REST_OF_CALL[len(given) - SHORT_CALL :]
             if len(call) != FULL_CALL:
                 return original(*given)
-            if type(call[2]) is not tuple or (call[3] is not None and type(call[3]) is not tuple):
+            if (
+                type(call[2]) is not tuple
+                or (call[3] is not None and type(call[3]) is not tuple)
+                or (call[4] is not None and type(call[4]) is not tuple)
+                or (call[5] is not None and type(call[5]) is not list)
+            ):
                 call = _launch_call(*call)
         kernel = call[1]
         # The short way of a launch that is known to pass, and touches nothing that the mirror holds.

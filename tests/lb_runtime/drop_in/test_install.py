@@ -317,3 +317,24 @@ def test_a_buffer_outlives_its_program_object_in_a_sub_buffer(
             cl.enqueue_copy(queue, content, part)
             assert (content == np.arange(ITEMS) * 2).all()
             runtime._check()
+
+
+@pytest.mark.parametrize("force", [True, False])
+@pytest.mark.parametrize("place", [2, 3, 4, 5])
+def test_sizes_and_events_may_be_given_as_iterators(
+    queue: cl.CommandQueue, forced: Settings, place: int, force: bool
+) -> None:
+    """They can be looked at once only, and pyopencl takes them."""
+    with lb_runtime.install(forced if force else Settings(mode="observe")):
+        kernel = cl.Kernel(cl.Program(queue.context, SOURCE).build(cache_dir=False), "twice")
+        content = np.arange(ITEMS + 64, dtype=np.int32)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        buffer = cl.Buffer(queue.context, flags, hostbuf=content)
+        kernel.set_args(buffer)
+        call: list[Any] = [queue, kernel, (ITEMS,), (64,), (64,), [cl.enqueue_marker(queue)]]
+        call[place] = iter(call[place])
+        cl.enqueue_nd_range_kernel(*call)
+        found = np.empty_like(content)
+        cl.enqueue_copy(queue, found, buffer)
+        assert (found[:64] == content[:64]).all()
+        assert (found[64:] == 2 * content[64:]).all()
