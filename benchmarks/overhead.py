@@ -42,7 +42,7 @@ kernel void scale(global const float *in, global float *out, float by, int count
     if (i < count) out[i] = in[i] * by;
 }
 """
-ITEMS = 256
+ITEMS = 8192
 GROUP = 64
 READY_SECONDS = 60.0
 """So long may the drop-in take to make up its mind about a kernel."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 from pyopencl import _cl
 
@@ -188,6 +189,8 @@ def _patch(runtime: InstalledRuntime) -> None:
         _replace(runtime, released, name, _noted(getattr(released, name)))
     _replace(runtime, _cl.CommandQueue, "int_ptr", _queue_handle(_cl.CommandQueue.int_ptr))
     _replace(runtime, _cl.CommandQueue, "from_int_ptr", _queue_from_handle())
+    _replace(runtime, _cl.Kernel, "int_ptr", _kernel_handle(runtime, _cl.Kernel.int_ptr))
+    _replace(runtime, _cl.Kernel, "from_int_ptr", _kernel_from_handle(runtime))
     holder = _cl.MemoryObjectHolder
     _replace(runtime, holder, "int_ptr", _pointer(runtime, holder.__dict__["int_ptr"]))
     _replace(runtime, holder, "get_host_array", _host_array(runtime, holder.get_host_array))
@@ -285,13 +288,19 @@ def _launch_call(
     return (
         queue,
         kernel,
-        _sized(global_work_size),
-        _sized(local_work_size),
-        _sized(global_work_offset),
+        _as_tuple(global_work_size),
+        _as_tuple(local_work_size),
+        _as_tuple(global_work_offset),
         _sized(wait_for),
         g_times_l,
         allow_empty_ndrange,
     )
+
+
+def _as_tuple(value: Any) -> Any:
+    """Sizes in any sequence as a tuple, which can be compared; all else as it is."""
+    is_sequence = type(value) is list or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return tuple(value) if is_sequence else _sized(value)
 
 
 def _sized(value: Any) -> Any:
@@ -406,7 +415,7 @@ def _setter(runtime: InstalledRuntime, original: Any, kind: str) -> Callable[...
             raise
         known.pending.append((kind, given))
         if len(known.pending) > 64:
-            known.settle()
+            known.take_over()
 
     return set_arguments
 
@@ -423,7 +432,7 @@ def _single(runtime: InstalledRuntime, name: str, original: Any) -> Callable[...
             known.pending.append(("unknown", None))
             raise
         try:
-            known.settle()
+            known.take_over()
             index, value = _index_and_value(*given, **named)
             if name == "_set_arg_buf":
                 known.arguments[index] = bytes(memoryview(value).cast("B"))
@@ -489,6 +498,30 @@ def _queue_handle(original: Any) -> property:
         return value
 
     return property(int_ptr, doc=getattr(original, "__doc__", None))
+
+
+def _kernel_handle(runtime: InstalledRuntime, original: Any) -> property:
+    def int_ptr(self: Any) -> Any:
+        _give_out(runtime, self)
+        return raw.kernel_number(self)
+
+    return property(int_ptr, doc=getattr(original, "__doc__", None))
+
+
+def _kernel_from_handle(runtime: InstalledRuntime) -> Any:
+    @functools.wraps(raw.kernel_of)
+    def from_int_ptr(*given: Any, **named: Any) -> Any:
+        kernel = raw.kernel_of(*given, **named)
+        _give_out(runtime, kernel)
+        return kernel
+
+    return staticmethod(from_int_ptr)
+
+
+def _give_out(runtime: InstalledRuntime, kernel: Any) -> None:
+    known = _state(runtime, kernel)
+    if known is not None:
+        known.give_out()
 
 
 def _queue_from_handle() -> Any:

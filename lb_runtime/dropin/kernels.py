@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyopencl as cl
 
-from lb_runtime.dropin.arguments import BufferRef, Captured, buffer_ref, captured, is_buffer, packed
+from lb_runtime.dropin import raw
+from lb_runtime.dropin.arguments import (
+    BufferRef,
+    Captured,
+    Unasked,
+    buffer_ref,
+    captured,
+    is_buffer,
+    packed,
+)
 from lb_runtime.dropin.scout import Entry
 from lb_runtime.dropin.world import BUSY
 from lb_runtime.story import KernelStory
@@ -14,23 +26,24 @@ from lb_runtime.story import KernelStory
 QUICK_LAUNCHES = 64
 """So many launches pass like one before them that was looked at; twice as many each time it stays so."""
 MOST_QUICK_LAUNCHES = 4096
-
-_FEW = (tuple, type(None))
-"""Types of sizes that are equal or not as a whole; numpy's arrays are not."""
+MOST_HELD = 16
+MOST_QUICK_WAYS = 64
+"""So many ways of launching a kernel are remembered; with one more, all are forgotten."""
 
 
 class KernelState:
     """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
 
     __slots__ = (
-        "_patience",
+        "_held",
+        "_pickers",
+        "_quick",
+        "_skipped",
         "arguments",
         "entry",
-        "is_known",
+        "is_given_out",
         "name",
         "pending",
-        "quick",
-        "quick_left",
         "shape",
         "story",
     )
@@ -41,78 +54,85 @@ class KernelState:
         self.entry: Entry | None = None
         self.pending: list[tuple[str, Any]] = []
         """Arguments as they were given since the last launch, not looked at yet."""
-        self.arguments: list[Captured | None] = [None] * count
-        self.is_known = False
-        """Whether one of them may be known."""
-        self.quick: tuple[Any, Any, Any, Any, str] = (None, None, None, None, "")
-        """Sizes and packed numbers of the last launch that was passed for good, and the code."""
+        self.arguments: list[Captured | Unasked | None] = [None] * count
+        self.is_given_out = False
+        """Whether the kernel's handle was: then its arguments are not known."""
         self.shape: tuple[Any, Any, Any] | None = None
         """Global size, local size and offset of the launch that is being looked at."""
-        self._patience = 0
-        self.quick_left = 0
-        """So many launches like that pass without another look: buffers may have changed since."""
+        self._quick: dict[Any, _Pass] = {}
+        self._held: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
+        """What was set before `pending`, by how it was set and the indices, in order."""
+        self._pickers: dict[tuple[int, ...], Callable[[tuple[Any, ...]], Any] | None] = {}
+        self._skipped: frozenset[int] = frozenset()
 
-    def remember(
-        self, global_size: Any, local_size: Any, offset: Any, numbers: Any, code: str
-    ) -> None:
-        """Pass the next launches of the same sizes and numbers for the same reason."""
-        if type(global_size) is tuple and type(local_size) in _FEW and type(offset) in _FEW:
-            quick = (global_size, local_size, offset, numbers, code)
-            is_same = quick == self.quick
-            self._patience = (
-                min(2 * self._patience, MOST_QUICK_LAUNCHES) if is_same else QUICK_LAUNCHES
-            )
-            self.quick, self.quick_left = quick, self._patience
+    def remember(self, way: Any, code: str) -> None:
+        """Pass the next launches of this way for the same reason. Buffers may have changed in between."""
+        try:
+            known = self._quick.get(way)
+        except TypeError:
+            # Sizes of some type that cannot be compared.
+            return
+        patience = QUICK_LAUNCHES
+        if known is not None and known.code == code:
+            patience = min(2 * known.patience, MOST_QUICK_LAUNCHES)
+        elif len(self._quick) >= MOST_QUICK_WAYS:
+            self._quick.clear()
+        self._quick[way] = _Pass(code, patience)
 
-    def numbers(self) -> list[Any]:
-        """The packed numbers of the launch that count: not those that change all the time. No buffers."""
-        varying = self.entry.varying if self.entry is not None else ()
-        packs = [given for kind, given in self.pending if kind == "pack"]
-        if not varying:
-            return packs
-        return [
-            value
-            for given in packs
-            for index, value in zip(given[::3], given[2::3])
-            if index not in varying
-        ]
+    def way(self, global_size: Any, local_size: Any, offset: Any) -> Any:
+        """What launches have in common that pass for the same reason: sizes, and the numbers that count.
+
+        These are packed integers, but for those that change all the time; buffers do not count.
+        """
+        numbers: Any = ()
+        for kind, given in self.pending:
+            if kind == "pack":
+                counting = self._counting(given)
+                if counting is not None:
+                    numbers = (numbers, counting(given))
+        return global_size, local_size, offset, numbers
+
+    def _counting(self, given: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
+        """What picks the numbers that count out of arguments as pyopencl packs them; None where none does."""
+        skipped = self.entry.skipped if self.entry is not None else frozenset()
+        if skipped is not self._skipped:
+            self._skipped = skipped
+            self._pickers.clear()
+        indices = given[::3]
+        if indices not in self._pickers:
+            places = [3 * place + 2 for place, index in enumerate(indices) if index not in skipped]
+            self._pickers[indices] = itemgetter(*places) if places else None
+        return self._pickers[indices]
 
     def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
-        """Why a launch passes whose kernel never splits, or that is like the remembered one; else nothing.
-
-        The arguments that were set for it are forgotten then.
-        """
+        """Why a launch passes whose kernel never splits, or that is like one remembered; else nothing."""
         entry = self.entry
         if entry is None:
             return ""
         code = entry.code
         if not code:
-            sizes, local, start, numbers, code = self.quick
-            if (
-                not self.quick_left
-                or type(global_size) is not tuple
-                or sizes != global_size
-                or (local is not local_size and not _are_equal(local, local_size))
-                or (start is not offset and not _are_equal(start, offset))
-            ):
+            if not self._quick:
                 return ""
-            pending = self.pending
-            # Most launches are given their arguments in one call, without packed numbers.
-            is_plain = not pending or (len(pending) == 1 and pending[0][0] == "multi")
-            if numbers if is_plain else self.numbers() != numbers:
+            try:
+                known = self._quick.get(self.way(global_size, local_size, offset))
+            except TypeError:
                 return ""
-            self.quick_left -= 1
+            if known is None or not known.left:
+                return ""
+            known.left -= 1
+            code = known.code
         if BUSY and not self.is_clear():
             return ""
         if self.pending:
-            self.pending.clear()
-            if self.is_known:
-                self.forget()
+            self._hold()
         return code
 
     def is_clear(self) -> bool:
         """Whether the mirror holds nothing of any buffer that the launch is given; False for unknown ones."""
+        if self.is_given_out:
+            return False
         if not self.pending:
+            self.settle()
             for known in self.arguments:
                 if known is None or (type(known) is BufferRef and _is_copied(known)):
                     return False
@@ -127,32 +147,89 @@ class KernelState:
         return True
 
     def settle(self) -> None:
+        """Know all arguments, for a launch that is to read them: so they are alive."""
+        self.take_over()
+        for index, known in enumerate(self.arguments):
+            if type(known) is Unasked:
+                buffer = cl.Buffer.from_int_ptr(known.number, retain=True)
+                self.arguments[index] = captured(buffer)
+
+    def take_over(self) -> None:
         """Take over what was set since the last launch, and let go of the objects."""
         arguments = self.arguments
-        self.is_known = True
+        held = list(self._held.items())
+        self._held.clear()
+        for (kind, indices), values in held:
+            if kind == "multi":
+                for index, known in zip(indices, values):
+                    arguments[index] = known
+            else:
+                for index, character, value in zip(indices, values[1::3], values[2::3]):
+                    arguments[index] = packed(character, value)
         for kind, given in self.pending:
             if kind == "multi":
                 for index, value in zip(given[::2], given[1::2]):
                     arguments[index] = captured(value)
             elif kind == "bytes":
                 for index, value in zip(given[::2], given[1::2]):
-                    arguments[index] = bytes(value)
+                    # bytes() of a number would be so many zeros.
+                    is_number = isinstance(value, np.generic)
+                    arguments[index] = value.tobytes() if is_number else bytes(value)
             elif kind == "pack":
                 for index, character, value in zip(given[::3], given[1::3], given[2::3]):
                     arguments[index] = packed(character, value)
             else:
                 self.arguments = arguments = [None] * len(arguments)
         self.pending.clear()
+        if self.is_given_out:
+            self.forget()
+
+    def _hold(self) -> None:
+        """The same in less time, for a launch that passes: numbers stay packed, new buffers unasked."""
+        held = self._held
+        for kind, given in self.pending:
+            if kind == "pack":
+                key, values = (kind, given[::3]), given
+            elif kind == "multi":
+                key, values = (kind, given[::2]), tuple(map(_brief, given[1::2]))
+            else:
+                self.take_over()
+                return
+            # What is set last counts, so it stands last.
+            held.pop(key, None)
+            held[key] = values
+        self.pending.clear()
+        if len(held) > MOST_HELD:
+            self.take_over()
+
+    def give_out(self) -> None:
+        """From now on others may set arguments unseen."""
+        self.is_given_out = True
+        self.forget()
 
     def forget(self) -> None:
         """Let go of the objects without a look: the arguments are not known from then on."""
         self.pending.clear()
+        self._held.clear()
         self.arguments = [None] * len(self.arguments)
-        self.is_known = False
 
 
-def _are_equal(remembered: Any, given: Any) -> bool:
-    return type(given) is tuple and bool(remembered == given)
+class _Pass:
+    """Why launches pass, and how many more of them do without another look."""
+
+    __slots__ = ("code", "left", "patience")
+
+    def __init__(self, code: str, patience: int) -> None:
+        self.code = code
+        self.patience = self.left = patience
+
+
+def _brief(value: Any) -> Captured | Unasked:
+    """An argument that is not to be held; a new buffer is not asked about."""
+    known: BufferRef | None = getattr(value, "_lb_ref", None)
+    if known is not None:
+        return known
+    return Unasked(raw.int_ptr(value)) if type(value) is cl.Buffer else captured(value)
 
 
 def _is_clear(value: Any) -> bool:

@@ -23,6 +23,9 @@ set_arg_bytes: Any = vars(_cl.Kernel)["_set_arg_buf"]
 profiling_info: Any = _cl.Event.get_profiling_info
 queue_number: Any = _cl.CommandQueue.__dict__["int_ptr"].__get__
 """`queue_number(queue)`: its `cl_command_queue` as a number."""
+kernel_number: Any = _cl.Kernel.__dict__["int_ptr"].__get__
+"""`kernel_number(kernel)`: its `cl_kernel` as a number."""
+kernel_of: Any = _cl.Kernel.from_int_ptr
 queue_of: Any = _cl.CommandQueue.from_int_ptr
 int_ptr: Any = _cl.MemoryObjectHolder.__dict__["int_ptr"].__get__
 """`int_ptr(memory_object)`: its `cl_mem` as a number."""

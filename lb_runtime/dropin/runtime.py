@@ -21,7 +21,7 @@ from rich.console import Console
 
 from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
-from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
+from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unasked, Unfit, buffer_ref
 from lb_runtime.dropin.calls import FOREIGN, is_last, note_call, note_ours
 from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
 from lb_runtime.dropin.kernels import KernelState
@@ -205,7 +205,7 @@ class DropIn:
             if own is not None:
                 state = self.kernel_state(kernel)
                 state.shape = None
-                packs = state.numbers()
+                way = state.way(global_size, local_size, offset)
                 state.settle()
                 is_known = True
                 entry = self._entry(state, kernel, own)
@@ -216,7 +216,7 @@ class DropIn:
                 else:
                     code = found
                 if event is None and code not in PASSING:
-                    state.remember(global_size, local_size, offset, packs, code)
+                    state.remember(way, code)
         except Exception as error:
             failure = error
             if state is not None and not is_known:
@@ -270,7 +270,7 @@ class DropIn:
             return "busy"
         given: list[Captured] = []
         for value in state.arguments:
-            if value is None:
+            if value is None or isinstance(value, Unasked):
                 return "arguments-unknown"
             if type(value) is Unfit:
                 return value.code
@@ -400,7 +400,7 @@ class DropIn:
     def _touched(self, world: World, state: KernelState | None) -> Touches:
         """What a kernel may read and write of what the mirror has bytes of; all where that is not known."""
         arguments = [] if state is None else state.arguments
-        if state is None or any(value is None for value in arguments):
+        if state is None or any(value is None or type(value) is Unasked for value in arguments):
             everything: list[Touch] = [
                 (memory.ref, 0, memory.size_bytes) for memory in list(world.memories.values())
             ]
@@ -526,8 +526,7 @@ class DropIn:
         with self._lock:
             worlds = list(self.worlds.values())
         for world in worlds:
-            task = world.bring_all_home()
-            if task is not None and not task.done.wait(DRAIN_SECONDS):
+            if not world.come_home(DRAIN_SECONDS):
                 self.story.fault("close", TimeoutError("bytes did not come home in time"))
 
     def close(self, *, at_exit: bool) -> None:

@@ -29,6 +29,8 @@ from lb_runtime.story import Story
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lb_runtime.dropin.runtime import QueueState
+
 Touch = tuple[BufferRef, int, int]
 """Bytes `[start, stop)` of the memory that a buffer is (or is a part of)."""
 UNTRACKED: set[int] = set()
@@ -67,7 +69,7 @@ class World:
         self._is_asked = False
         self._failures = 0
         self.conductors: list[Conductor] = []
-        self.queues: WeakSet[object] = WeakSet()
+        self.queues: WeakSet[QueueState] = WeakSet()
         """What is known of the program's queues, as long as these live."""
 
     # The other device
@@ -355,6 +357,33 @@ class World:
                 for start, stop in memory.planned.lacking(Place.USER, 0, memory.size_bytes)
             ]
             return self._bring_home(moves) if moves else None
+
+    def come_home(self, timeout_seconds: float) -> bool:
+        """Have every byte at home for whatever the program does next; whether it is.
+
+        Where launches of ours wait for something that the program has not done yet, its queues wait for the
+        bytes instead of this call.
+        """
+        task = self.bring_all_home()
+        stop = perf_counter() + timeout_seconds
+        while task is not None and not task.done.wait(0.02):
+            if perf_counter() > stop:
+                return False
+            if any(each.is_stuck for each in list(self.conductors)):
+                self._let_queues_wait()
+                break
+        return True
+
+    def _let_queues_wait(self) -> None:
+        with self.lock:
+            event = cl.UserEvent(self.context)
+            memories = [self.memories[root] for root in self.copied]
+            task = PullTask(event, [(memory, 0, memory.size_bytes) for memory in memories])
+            for number in {each.number for each in list(self.queues)}:
+                queue = raw.queue_of(number, True)
+                raw.enqueue_barrier(queue, [event])
+                queue.flush()
+            self.enqueue(self.any_conductor(), task, memories)
 
     def _bring_home(self, moves: list[Move]) -> Task:
         task = PullTask(None, moves)

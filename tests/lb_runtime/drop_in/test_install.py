@@ -267,6 +267,8 @@ def test_this_is_patched_and_nothing_else(forced: Settings) -> None:
         "Kernel._set_arg_multi",
         "Kernel._set_arg_null",
         "Kernel._set_arg_svm",
+        "Kernel.from_int_ptr",
+        "Kernel.int_ptr",
         "Kernel.set_arg",
         "MemoryMap.release",
         "MemoryObjectHolder.get_host_array",
@@ -338,3 +340,26 @@ def test_sizes_and_events_may_be_given_as_iterators(
         cl.enqueue_copy(queue, found, buffer)
         assert (found[:64] == content[:64]).all()
         assert (found[64:] == 2 * content[64:]).all()
+
+
+def test_a_kernel_whose_handle_is_given_out_is_not_split(
+    queue: cl.CommandQueue, forced: Settings
+) -> None:
+    """Others may set its arguments unseen."""
+    with lb_runtime.install(forced) as runtime:
+        kernel = cl.Kernel(cl.Program(queue.context, SOURCE).build(cache_dir=False), "twice")
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        content = np.arange(ITEMS, dtype=np.int32)
+        one, other = (cl.Buffer(queue.context, flags, hostbuf=content) for _ in range(2))
+        kernel(queue, (ITEMS,), (64,), one)
+        again = cl.Kernel.from_int_ptr(kernel.int_ptr)
+        again.set_arg(0, other)
+        cl.enqueue_nd_range_kernel(queue, kernel, (ITEMS,), (64,))
+        cl.enqueue_nd_range_kernel(queue, again, (ITEMS,), (64,))
+        for buffer, times in ((one, 2), (other, 4)):
+            found = np.empty_like(content)
+            cl.enqueue_copy(queue, found, buffer)
+            assert (found == times * content).all()
+        (story,) = runtime.report().kernels
+        assert story.split == 1
+        assert {each.code for each in story.passed} == {"arguments-unknown", "no-source"}

@@ -15,8 +15,9 @@ import lb_runtime
 from lb_runtime import intercept
 from lb_runtime.contexts import OpenPair
 from lb_runtime.dropin import raw
-from lb_runtime.dropin.conductor import Task
+from lb_runtime.dropin.conductor import PullTask, Task
 from lb_runtime.dropin.split import LaunchTask
+from lb_runtime.dropin.world import World
 from lb_runtime.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
@@ -180,3 +181,35 @@ def test_every_enqueue_of_pyopencls_is_noted_or_ours(bench: Bench) -> None:
             assert getattr(_cl, name).__module__ == intercept.__name__ or hasattr(
                 getattr(_cl, name), "__wrapped__"
             ), name
+
+
+def uninstalled_in_between(halves: OpenPair) -> tuple[Launches, float]:
+    """Launches of which one waits for its gate when the runtime goes, and one comes after that."""
+    bench = Bench.on(halves.devices[0].handle)
+    one = str(halves.devices[0].info.index)
+    with lb_runtime.install(Settings(force=True, share=0.5, cpu=one, gpu=one)):
+        launches = Launches(bench)
+        began = time.monotonic()
+    took = time.monotonic() - began
+    launches.launch()
+    complete(launches.gate)
+    return launches, took
+
+
+def test_uninstall_does_not_wait_for_what_the_program_has_not_done(halves: OpenPair) -> None:
+    """The program's queue does: what is enqueued next finds all bytes at home."""
+    launches, took = uninstalled_in_between(halves)
+    assert took < LONGEST_SECONDS
+    launches.check()
+
+
+def test_if_the_queue_did_not_wait_bytes_would_be_wrong(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant: uninstall goes without a barrier for the bytes that are still to come."""
+    monkeypatch.setattr(World, "_let_queues_wait", lambda world: None)
+    # The last task of a conductor would bring them home, some time.
+    monkeypatch.setattr(PullTask, "run", lambda task, conductor: None)
+    launches, _ = uninstalled_in_between(halves)
+    with pytest.raises(AssertionError, match="differ"):
+        launches.check()

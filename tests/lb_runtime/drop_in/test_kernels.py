@@ -1,0 +1,137 @@
+"""What a kernel object's arguments are known to be, after launches that passed in the short way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+from lb_runtime.contexts import OpenPair
+from lb_runtime.dropin import kernels
+from lb_runtime.dropin.arguments import buffer_ref, packed
+from lb_runtime.dropin.kernels import KernelState
+from lb_runtime.story import Story
+
+
+class Hopeless:
+    """An entry whose launches all pass."""
+
+    code = "no-source"
+    skipped = frozenset({3})
+
+
+@pytest.fixture
+def state() -> KernelState:
+    made = KernelState("k", Story().kernel("k"), 4)
+    made.entry = Hopeless()  # type: ignore[assignment]
+    return made
+
+
+@pytest.fixture
+def buffers(halves: OpenPair) -> list[cl.Buffer]:
+    context = cl.Context([halves.devices[0].handle])
+    return [cl.Buffer(context, cl.mem_flags.READ_WRITE, 64) for _ in range(4)]
+
+
+def set_all(state: KernelState, *given: tuple[str, tuple[Any, ...]]) -> None:
+    state.pending.extend(given)
+
+
+def test_arguments_are_known_after_a_quick_pass(
+    state: KernelState, buffers: list[cl.Buffer]
+) -> None:
+    set_all(state, ("multi", (0, buffers[0], 1, buffers[1])), ("pack", (2, b"i", 7, 3, b"f", 1.5)))
+    assert state.quick_code((64,), None, None) == "no-source"
+    assert not state.pending
+    state.settle()
+    assert state.arguments == [
+        buffer_ref(buffers[0]),
+        buffer_ref(buffers[1]),
+        packed(b"i", 7),
+        packed(b"f", 1.5),
+    ]
+
+
+def test_no_buffer_is_held_or_asked_about_by_a_quick_pass(
+    state: KernelState, buffers: list[cl.Buffer]
+) -> None:
+    before = buffers[0].reference_count
+    set_all(state, ("multi", (0, buffers[0])))
+    state.quick_code((64,), None, None)
+    assert buffers[0].reference_count == before
+    assert not hasattr(buffers[0], "_lb_ref")
+    # It goes, and what is set next is all that is asked about.
+    del buffers[0]
+    set_all(state, ("multi", (0, buffers[0])))
+    state.settle()
+    assert state.arguments[0] == buffer_ref(buffers[0])
+
+
+ORDERS = [
+    [("pack", (1, b"i", 1)), ("multi", (1, np.int32(2)))],
+    [("multi", (1, np.int32(1))), ("pack", (1, b"i", 2))],
+    [("pack", (1, b"i", 1, 2, b"i", 1)), ("pack", (1, b"i", 2))],
+    [("pack", (1, b"i", 1)), ("pack", (1, b"i", 5, 2, b"i", 1)), ("pack", (1, b"i", 2))],
+    [("pack", (1, b"i", 1)), ("bytes", (1, np.int32(2)))],
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("settles", [True, False])
+def test_what_was_set_last_counts(
+    state: KernelState, order: list[tuple[str, tuple[Any, ...]]], settles: bool
+) -> None:
+    for given in order:
+        set_all(state, given)
+        assert state.quick_code((64,), None, None) == "no-source"
+        if settles:
+            state.take_over()
+    state.settle()
+    assert state.arguments[1] == packed(b"i", 2)
+
+
+def test_many_ways_of_setting_are_not_held_for_ever(state: KernelState) -> None:
+    for number in range(4 * kernels.MOST_HELD):
+        indices = [index for index in range(4) if number >> index & 1] or [0]
+        given = tuple(each for index in indices for each in (index, b"i", number))
+        set_all(state, ("pack", given))
+        state.quick_code((64,), None, None)
+    assert len(state._held) <= kernels.MOST_HELD
+    state.settle()
+    assert state.arguments[0] == packed(b"i", 4 * kernels.MOST_HELD - 1)
+
+
+def test_launches_that_differ_in_a_number_that_counts_are_looked_at_again(
+    state: KernelState,
+) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    set_all(state, ("pack", (2, b"i", 7, 3, b"f", 1.5)))
+    state.remember(state.way((64,), None, None), "too-small")
+    assert state.quick_code((64,), None, None) == "too-small"
+    for given, code in (((7, 2.5), "too-small"), ((8, 1.5), ""), ((7, 0.5), "too-small")):
+        state.pending.clear()
+        set_all(state, ("pack", (2, b"i", given[0], 3, b"f", given[1])))
+        assert state.quick_code((64,), None, None) == code
+
+
+def test_several_sizes_in_turn_all_pass_quickly(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    for size in range(1, 9):
+        state.remember(state.way((size,), None, None), "too-small")
+    for size in range(1, 9):
+        assert state.quick_code((size,), None, None) == "too-small"
+    assert state.quick_code((9,), None, None) == ""
+
+
+def test_a_way_is_looked_at_again_after_more_and_more_launches(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    passed = []
+    for _ in range(3):
+        state.remember(state.way((64,), None, None), "too-small")
+        count = 0
+        while state.quick_code((64,), None, None):
+            count += 1
+        passed.append(count)
+    assert passed == [64, 128, 256]
