@@ -261,7 +261,7 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
         state = getattr(kernel, "_lb_kernel", None)
         if state is not None and state[0] is runtime:
             known = state[1]
-            code = known.quick_code(call[2], call[3], call[4])
+            code = known.quick_code(call[0], call[2], call[3], call[4])
             if code:
                 event = original(*call)
                 if IN_FLIGHT:
@@ -319,6 +319,7 @@ def _command(
             given = tuple(map(_sized, given))
             named = {key: _sized(value) for key, value in named.items()}
         if is_map:
+            _expect_unmap(queue)
             _note_map(runtime, queue, *given, **named)
         if BUSY:
             done = runtime.command(name, touches, queue, *given, **named)
@@ -337,6 +338,7 @@ def _command(
 
 def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     def command(queue: Any, *given: Any, **named: Any) -> Any:
+        _expect_unmap(queue)
         with suppress(TypeError, AttributeError):
             runtime.before_blocking(queue)
         try:
@@ -349,11 +351,20 @@ def _blocking(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     return command
 
 
+def _expect_unmap(queue: Any) -> None:
+    """A mapping that is dropped is ended unseen, by a command on its queue."""
+    if isinstance(queue, cl.CommandQueue):
+        FOREIGN.add(raw.queue_number(queue))
+
+
 def _noted(original: Any) -> Callable[..., Any]:
     """A command that touches no buffer: other commands may have to wait for it all the same."""
+    is_map = original.__name__.endswith("_map_image")
 
     @functools.wraps(original)
     def command(*given: Any, **named: Any) -> Any:
+        if is_map:
+            _expect_unmap(named.get("queue", given[0] if given else None))
         try:
             return original(*given, **named)
         finally:

@@ -26,9 +26,13 @@ from lb_runtime.story import KernelStory
 QUICK_LAUNCHES = 64
 """So many launches pass like one before them that was looked at; twice as many each time it stays so."""
 MOST_QUICK_LAUNCHES = 4096
+OF_ARGUMENTS = ("host-access", "image-argument", "invalid-launch", "null-argument", "svm")
+"""Codes of one launch's buffers and images, which are not compared: these are looked at again soon."""
 MOST_HELD = 16
 MOST_QUICK_WAYS = 64
 """So many ways of launching a kernel are remembered; with one more, all are forgotten."""
+_STRIDES = {"multi": 2, "pack": 3}
+"""How arguments are given: index and value, or index, type and number."""
 
 
 class KernelState:
@@ -62,7 +66,7 @@ class KernelState:
         self._quick: dict[Any, _Pass] = {}
         self._held: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
         """What was set before `pending`, by how it was set and the indices, in order."""
-        self._pickers: dict[tuple[int, ...], Callable[[tuple[Any, ...]], Any] | None] = {}
+        self._pickers: dict[Any, Callable[[tuple[Any, ...]], Any] | None] = {}
         self._skipped: frozenset[int] = frozenset()
 
     def remember(self, way: Any, code: str) -> None:
@@ -73,38 +77,50 @@ class KernelState:
             # Sizes of some type that cannot be compared.
             return
         patience = QUICK_LAUNCHES
-        if known is not None and known.code == code:
+        if known is not None and known.code == code and code not in OF_ARGUMENTS:
             patience = min(2 * known.patience, MOST_QUICK_LAUNCHES)
         elif len(self._quick) >= MOST_QUICK_WAYS:
             self._quick.clear()
         self._quick[way] = _Pass(code, patience)
 
-    def way(self, global_size: Any, local_size: Any, offset: Any) -> Any:
+    def way(self, queue: Any, global_size: Any, local_size: Any, offset: Any) -> Any:
         """What launches have in common that pass for the same reason: sizes, and the numbers that count.
 
-        These are packed integers, but for those that change all the time; buffers do not count.
+        These are integers, but for those that change all the time; buffers do not count.
         """
-        numbers: Any = ()
+        numbers: Any = getattr(queue, "_lb_out_of_order", False)
         for kind, given in self.pending:
-            if kind == "pack":
-                counting = self._counting(given)
+            if kind in _STRIDES:
+                counting = self._counting(kind, given)
                 if counting is not None:
                     numbers = (numbers, counting(given))
         return global_size, local_size, offset, numbers
 
-    def _counting(self, given: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
-        """What picks the numbers that count out of arguments as pyopencl packs them; None where none does."""
+    def _counting(
+        self, kind: str, given: tuple[Any, ...]
+    ) -> Callable[[tuple[Any, ...]], Any] | None:
+        """What picks the numbers that count out of arguments as pyopencl gives them; None where none does.
+
+        An argument that was a number is one in every call.
+        """
         skipped = self.entry.skipped if self.entry is not None else frozenset()
         if skipped is not self._skipped:
             self._skipped = skipped
             self._pickers.clear()
-        indices = given[::3]
-        if indices not in self._pickers:
-            places = [3 * place + 2 for place, index in enumerate(indices) if index not in skipped]
-            self._pickers[indices] = itemgetter(*places) if places else None
-        return self._pickers[indices]
+        stride = _STRIDES[kind]
+        key = kind, given[::stride]
+        if key not in self._pickers:
+            places = [
+                stride * number + stride - 1
+                for number, index in enumerate(given[::stride])
+                if index not in skipped
+            ]
+            if kind == "multi":
+                places = [place for place in places if isinstance(given[place], np.integer)]
+            self._pickers[key] = itemgetter(*places) if places else None
+        return self._pickers[key]
 
-    def quick_code(self, global_size: Any, local_size: Any, offset: Any) -> str:
+    def quick_code(self, queue: Any, global_size: Any, local_size: Any, offset: Any) -> str:
         """Why a launch passes whose kernel never splits, or that is like one remembered; else nothing."""
         entry = self.entry
         if entry is None:
@@ -114,7 +130,7 @@ class KernelState:
             if not self._quick:
                 return ""
             try:
-                known = self._quick.get(self.way(global_size, local_size, offset))
+                known = self._quick.get(self.way(queue, global_size, local_size, offset))
             except TypeError:
                 return ""
             if known is None or not known.left:

@@ -139,6 +139,7 @@ class DropIn:
                 world = World(queue.context, self.settings, self.story, self.scout)
                 self.worlds[number] = world
             state = queue._lb_queue = QueueState(self, queue, world)
+            queue._lb_out_of_order = not state.is_in_order
             world.queues.add(state)
         return state
 
@@ -205,7 +206,7 @@ class DropIn:
             if own is not None:
                 state = self.kernel_state(kernel)
                 state.shape = None
-                way = state.way(global_size, local_size, offset)
+                way = state.way(queue, global_size, local_size, offset)
                 state.settle()
                 is_known = True
                 entry = self._entry(state, kernel, own)

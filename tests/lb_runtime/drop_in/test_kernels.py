@@ -43,7 +43,7 @@ def test_arguments_are_known_after_a_quick_pass(
     state: KernelState, buffers: list[cl.Buffer]
 ) -> None:
     set_all(state, ("multi", (0, buffers[0], 1, buffers[1])), ("pack", (2, b"i", 7, 3, b"f", 1.5)))
-    assert state.quick_code((64,), None, None) == "no-source"
+    assert state.quick_code(None, (64,), None, None) == "no-source"
     assert not state.pending
     state.settle()
     assert state.arguments == [
@@ -59,7 +59,7 @@ def test_no_buffer_is_held_or_asked_about_by_a_quick_pass(
 ) -> None:
     before = buffers[0].reference_count
     set_all(state, ("multi", (0, buffers[0])))
-    state.quick_code((64,), None, None)
+    state.quick_code(None, (64,), None, None)
     assert buffers[0].reference_count == before
     assert not hasattr(buffers[0], "_lb_ref")
     # It goes, and what is set next is all that is asked about.
@@ -85,7 +85,7 @@ def test_what_was_set_last_counts(
 ) -> None:
     for given in order:
         set_all(state, given)
-        assert state.quick_code((64,), None, None) == "no-source"
+        assert state.quick_code(None, (64,), None, None) == "no-source"
         if settles:
             state.take_over()
     state.settle()
@@ -97,7 +97,7 @@ def test_many_ways_of_setting_are_not_held_for_ever(state: KernelState) -> None:
         indices = [index for index in range(4) if number >> index & 1] or [0]
         given = tuple(each for index in indices for each in (index, b"i", number))
         set_all(state, ("pack", given))
-        state.quick_code((64,), None, None)
+        state.quick_code(None, (64,), None, None)
     assert len(state._held) <= kernels.MOST_HELD
     state.settle()
     assert state.arguments[0] == packed(b"i", 4 * kernels.MOST_HELD - 1)
@@ -108,30 +108,62 @@ def test_launches_that_differ_in_a_number_that_counts_are_looked_at_again(
 ) -> None:
     state.entry.code = ""  # type: ignore[union-attr]
     set_all(state, ("pack", (2, b"i", 7, 3, b"f", 1.5)))
-    state.remember(state.way((64,), None, None), "too-small")
-    assert state.quick_code((64,), None, None) == "too-small"
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    assert state.quick_code(None, (64,), None, None) == "too-small"
     for given, code in (((7, 2.5), "too-small"), ((8, 1.5), ""), ((7, 0.5), "too-small")):
         state.pending.clear()
         set_all(state, ("pack", (2, b"i", given[0], 3, b"f", given[1])))
-        assert state.quick_code((64,), None, None) == code
+        assert state.quick_code(None, (64,), None, None) == code
 
 
 def test_several_sizes_in_turn_all_pass_quickly(state: KernelState) -> None:
     state.entry.code = ""  # type: ignore[union-attr]
     for size in range(1, 9):
-        state.remember(state.way((size,), None, None), "too-small")
+        state.remember(state.way(None, (size,), None, None), "too-small")
     for size in range(1, 9):
-        assert state.quick_code((size,), None, None) == "too-small"
-    assert state.quick_code((9,), None, None) == ""
+        assert state.quick_code(None, (size,), None, None) == "too-small"
+    assert state.quick_code(None, (9,), None, None) == ""
 
 
 def test_a_way_is_looked_at_again_after_more_and_more_launches(state: KernelState) -> None:
     state.entry.code = ""  # type: ignore[union-attr]
     passed = []
     for _ in range(3):
-        state.remember(state.way((64,), None, None), "too-small")
+        state.remember(state.way(None, (64,), None, None), "too-small")
         count = 0
-        while state.quick_code((64,), None, None):
+        while state.quick_code(None, (64,), None, None):
             count += 1
         passed.append(count)
     assert passed == [64, 128, 256]
+
+
+def test_a_number_given_as_a_numpy_scalar_counts_too(
+    state: KernelState, buffers: list[cl.Buffer]
+) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    set_all(state, ("multi", (0, buffers[0], 2, np.int32(1), 3, np.float32(0.5))))
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    assert state.quick_code(None, (64,), None, None) == "too-small"
+    for number, code in ((1, "too-small"), (4000, ""), (1, "too-small")):
+        state.pending.clear()
+        set_all(state, ("multi", (0, buffers[1], 2, np.int32(number), 3, np.float32(number))))
+        assert state.quick_code(None, (64,), None, None) == code
+
+
+def test_what_passes_on_one_queue_is_looked_at_on_the_other(
+    state: KernelState, halves: OpenPair
+) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    context = halves.devices[0].context
+    free, ordered = (cl.CommandQueue(context) for _ in range(2))
+    free._lb_out_of_order = True
+    state.remember(state.way(free, (64,), None, None), "out-of-order-queue")
+    assert state.quick_code(free, (64,), None, None)
+    assert not state.quick_code(ordered, (64,), None, None)
+
+
+def test_a_reason_that_lies_in_the_arguments_is_looked_at_again_soon(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    for _ in range(4):
+        state.remember(state.way(None, (64,), None, None), "null-argument")
+    assert sum(bool(state.quick_code(None, (64,), None, None)) for _ in range(1000)) == 64

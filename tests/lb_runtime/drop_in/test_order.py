@@ -165,6 +165,19 @@ def test_without_a_note_of_what_is_between_the_order_is_lost(
     launches.check()
 
 
+def test_a_queue_with_mappings_is_always_asked(bench: Bench, markers: list[object]) -> None:
+    """A mapping that is dropped is ended by a command that nobody sees."""
+    launches = Launches(bench)
+    other = bench.buffer(np.zeros(ITEMS, np.int32))
+    read = cl.map_flags.READ
+    cl.enqueue_map_buffer(bench.queue, other, read, 0, (ITEMS,), np.int32, is_blocking=False)
+    launches.launch()
+    launches.launch()
+    assert len(markers) == 3
+    complete(launches.gate)
+    launches.check()
+
+
 def test_a_launch_behind_one_that_could_not_run_does_not_run() -> None:
     before = Task(None)
     launch = LaunchTask(None, None, None, None, {}, before)  # type: ignore[arg-type]
