@@ -9,7 +9,8 @@
     ├── ExecutionError         a device failed while running a part
     │   ├── RaceError          parts left different values in one place
     │   └── BytesLostError     the only copy of some bytes was on a device that failed
-    └── KernelFileError        a .cl or .toml file that cannot be read or understood
+    ├── KernelFileError        a .cl or .toml file that cannot be read or understood
+    └── StoreError             measurements of another version, in use, or that cannot be written
 
 Each message is one line: what was given, what was expected, what to do.
 """
@@ -59,3 +60,7 @@ class BytesLostError(ExecutionError):
 
 class KernelFileError(LoadBalancerError):
     """A kernel file, or the launch file beside it, that cannot be read or understood."""
+
+
+class StoreError(LoadBalancerError):
+    """The file of this machine's measurements is of another version, in use, or cannot be written."""

@@ -25,6 +25,7 @@ from lb_runtime.judged import is_on, judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
+from lb_runtime.tuned.apply import Advice
 from predictor.frontend import split_options
 from predictor.predict import Predictor
 
@@ -88,7 +89,8 @@ class Runtime:
         cpu, gpu: an index or a part of a name, as for `lb devices`; else `LB_CPU` and `LB_GPU`; else
             the pair is chosen by rule.
         devices: an open pair to use instead.
-        predictor: the model to ask; the one that is shipped where none is given.
+        predictor: the model to ask; where none is given the one that is shipped, fitted to this pair by
+            what `lb tune` measured, if it did.
         exact: split only kernels whose values are the same on every device; None asks `LB_EXACT`.
         strict: split only where no two work-groups can meet, whatever the data; None asks `LB_STRICT`.
 
@@ -111,6 +113,7 @@ class Runtime:
         self.strict = is_on("LB_STRICT", strict)
         self.devices = open_pair(cpu, gpu) if devices is None else devices
         self._predictor = predictor
+        self._advice: Advice | None = None
         self._load_seconds = 0.0
         self._kernels: dict[tuple[str, tuple[str, ...], str | None], Kernel] = {}
 
@@ -156,16 +159,13 @@ class Runtime:
             ModelError: the model file is missing, damaged or of another version.
         """
         started = perf_counter()
-        if self._predictor is None:
-            self._predictor = Predictor.load()
+        if self._advice is None:
+            self._advice = Advice(self.devices.pair, predictor=self._predictor)
             self._load_seconds = perf_counter() - started
             started = perf_counter()
-        fraction = self._predictor.cpu_fraction(
-            kernel.graph,
-            transfer_bytes=launch.transfer_bytes,
-            work_group_size=launch.nd_range.group_items,
-        )
-        return Prediction(fraction, self._load_seconds, perf_counter() - started)
+        # What is sent and fetched counts: every launch here begins and ends with host arrays.
+        predicted = self._advice.predict(kernel.graph, launch, transfers=True)
+        return Prediction(predicted.cpu_fraction, self._load_seconds, perf_counter() - started)
 
     def decide(self, kernel: Kernel, launch: Launch, cpu_share: float | None = None) -> Decision:
         """Choose the cut of a launch: at `cpu_share`, or where the model says if it is None.

@@ -14,6 +14,10 @@ import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from predictor.commands.ablation import ablation
+from predictor.commands.dataflow import dataflow
+from predictor.commands.evaluate import evaluate
+from predictor.commands.joint import joint
 from predictor.datasets import devmap
 from predictor.datasets.examples import Examples, examples_of
 from predictor.errors import ModelError, PredictorError
@@ -79,6 +83,12 @@ def _data_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(cls=_Commands)
 def main() -> None:
     """Train the predictor, and measure how far it is off."""
+
+
+main.add_command(evaluate)
+main.add_command(ablation)
+main.add_command(dataflow)
+main.add_command(joint)
 
 
 @main.command("cross-validate")
@@ -169,8 +179,9 @@ def train(
 ) -> None:
     """Train a model on all rows but a tenth, which chooses the epoch, and write it as ONNX."""
     from predictor import evaluate
-    from predictor.card import card_path, card_text
+    from predictor.card import card_path
     from predictor.export import onnx_bytes, software
+    from predictor.network import network_card
     from predictor.nn.checkpoint import replace_file, replace_text
     from predictor.train import TrainingConfig, best_model
 
@@ -201,7 +212,7 @@ def train(
         "software": software(),
     }
     replace_file(output, content)
-    replace_text(card_path(output), card_text(content, examples.vocabulary, about))
+    replace_text(card_path(output), network_card(content, examples.vocabulary, about))
     click.echo(
         f"{output}: {len(content)} bytes, {members} members of {max(1, epochs // members)} epochs"
     )

@@ -8,13 +8,10 @@ are kernels that do not train either: it tells how a model does on a kernel that
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +21,7 @@ from sklearn.model_selection import KFold, train_test_split
 from predictor.datasets.examples import Examples
 from predictor.judge import FoldResult, Split
 from predictor.nn.checkpoint import replace_text
+from predictor.side_by_side import side_by_side
 from predictor.train import Progress, TrainingConfig, train
 
 PROTOCOLS = ("random", "kernel")
@@ -107,28 +105,8 @@ def run(
     `advance` is called after each epoch. A task's state is kept in its file: a run that was stopped
     goes on from there. Results are in the order of the tasks.
     """
-    if jobs == 1:
-        return tuple(_run_task(examples, task, partial(advance, task)) for task in tasks)
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        news = manager.Queue()
-        futures = [
-            pool.submit(_run_in_process, examples, task, number, news)
-            for number, task in enumerate(tasks)
-        ]
-        waiting: set[Future[FoldResult]] = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            while not news.empty():
-                number, progress = news.get()
-                advance(tasks[number], progress)
-            for future in done:
-                future.result()
-        return tuple(future.result() for future in futures)
-
-
-def _run_in_process(examples: Examples, task: Task, number: int, news: Any) -> FoldResult:
-    return _run_task(examples, task, lambda progress: news.put((number, progress)))
+    work = partial(_run_task, examples)
+    return side_by_side(work, tasks, jobs=jobs, advance=advance)
 
 
 def _run_task(examples: Examples, task: Task, advance: Callable[[Progress], object]) -> FoldResult:

@@ -1,35 +1,40 @@
-"""The door for a runtime: a program graph and a launch to the share that the CPU should take.
+"""The door for a runtime: a program graph and a launch to what is known of both devices' times.
 
-Needs numpy and ONNX Runtime. The latter is imported when a model is loaded, not before.
+Needs numpy alone. A runtime that has no model goes on with `prior()`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from predictor.card import read_card
 from predictor.errors import ModelError
-from predictor.features import encode, launch_features
+from predictor.facts import FACTS_VERSION, kernel_facts
+from predictor.joint.model import JointModel
+from predictor.joint.store import JOINT_VERSION, from_bytes
+from predictor.prediction import Prediction
 from predictor.program_graph import ProgramGraph
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-MODEL = Path(__file__).resolve().parent / "models" / "share_v1.onnx"
-_ERRORS_ONLY = 3
+MODEL = Path(__file__).resolve().parent / "models" / "joint_v1.npz"
+VERSIONS = {"joint_version": JOINT_VERSION, "facts_version": FACTS_VERSION}
+_PRIOR_SECONDS = (5e-4, 0.015, 0.23)
+"""CPU times of launches in the training data, each suite counting alike, at equal steps of probability."""
+_PRIOR_SHARES = (
+    *(0.03, 0.1, 0.13, 0.28, 0.32, 0.38, 0.44, 0.51),
+    *(0.57, 0.59, 0.63, 0.66, 0.68, 0.7, 0.8),
+)
+"""Best CPU shares there, likewise."""
+_PRIOR_STEPS = 60
 
 
 class Predictor:
     """A loaded model. `facts` is its card."""
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, tokens: dict[str, int], facts: dict[str, Any]
-    ) -> None:
-        self._session = session
-        self._tokens = tokens
+    def __init__(self, model: JointModel, facts: dict[str, Any]) -> None:
+        self._model = model
         self.facts = facts
 
     @classmethod
@@ -43,47 +48,41 @@ class Predictor:
             content = model.read_bytes()
         except OSError as error:
             raise ModelError(f"cannot read the model {model}: {error.strerror}") from error
-        card = read_card(model, content)
-        return cls(_session(model, content), card.vocabulary.tokens(), card.facts)
+        facts = read_card(
+            model, content, VERSIONS, "train it again with `python -m predictor joint train`"
+        )
+        return cls(from_bytes(content, str(model)), facts)
 
-    def cpu_fraction(
+    def predict(
         self, graph: ProgramGraph, *, transfer_bytes: int, work_group_size: int
-    ) -> float:
-        """The share of the work that the CPU should take, from 0 to 1.
+    ) -> Prediction:
+        """What is known of both devices' times of a launch, and what follows from it.
 
         `transfer_bytes` is what moves between host and device for the launch, `work_group_size` the
-        work-items of a group.
+        work-items of a group. Raises ValueError where one is negative.
         """
         if transfer_bytes < 0 or work_group_size < 0:
             raise ValueError(
                 f"transfer_bytes ({transfer_bytes}) and work_group_size ({work_group_size}) "
                 "must not be negative"
             )
-        arrays = encode(graph, self._tokens)
-        (percentages,) = self._session.run(
-            ["percentage"],
-            {
-                "tokens": arrays.tokens,
-                "edge_index": arrays.edge_index,
-                "edge_types": arrays.edge_types,
-                "edge_positions": arrays.edge_positions,
-                "launch": launch_features(transfer_bytes, work_group_size)[None, :],
-            },
-        )
-        return float(np.clip(percentages[0] / 100.0, 0.0, 1.0))
+        return self._model.predict(kernel_facts(graph), transfer_bytes, work_group_size)
+
+    def cpu_fraction(
+        self, graph: ProgramGraph, *, transfer_bytes: int, work_group_size: int
+    ) -> float:
+        """The share of the work that the CPU should take, from 0 to 1; 0 and 1 do not split."""
+        return self.predict(
+            graph, transfer_bytes=transfer_bytes, work_group_size=work_group_size
+        ).cpu_fraction
 
 
-def _session(model: Path, content: bytes) -> onnxruntime.InferenceSession:
-    """One thread: a prediction is a few milliseconds, and the user's cores are the user's."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    onnxruntime.disable_telemetry_events()
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no other base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"ONNX Runtime cannot load {model}: {reason}") from error
+def prior() -> Prediction:
+    """What is known of a launch where there is no model: how the launches of the training data were."""
+    # Between the shares there are others: many steps, so that no share stands out by chance.
+    steps = np.linspace(0.0, len(_PRIOR_SHARES) - 1.0, _PRIOR_STEPS)
+    share = np.interp(steps, np.arange(len(_PRIOR_SHARES)), np.array(_PRIOR_SHARES))
+    cpu = np.log(np.array(_PRIOR_SECONDS))
+    logit = np.log(share / (1.0 - share))
+    pairs = np.array([(time, time + gpu) for time in cpu for gpu in logit])
+    return Prediction(pairs, np.full(len(pairs), 1.0 / len(pairs)), is_prior=True)

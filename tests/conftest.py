@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from lb_runtime.contexts import OpenPair, open_pair
@@ -13,7 +15,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
     `--programs N`: the same for random programs that the drop-in runs.
     `--downstream`: run `tests/downstream`, too, which needs the extra of that name and many minutes.
+    `--oracle`: compare graphs with ProGraML's own, whose builder and compiler (150 MB) are fetched once.
     """
+    parser.addoption(
+        "--oracle",
+        action="store_true",
+        help="fetch ProGraML's own graph builder and compare its graphs with this project's",
+    )
     parser.addoption(
         "--downstream",
         action="store_true",
@@ -33,6 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="run N random pyopencl programs with the drop-in, other ones each time, instead of a few",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was measured on this machine changes no test, and no test changes what was measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

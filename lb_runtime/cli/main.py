@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "graph": "Show a kernel's program graph.",
     "predict": "Predict the CPU fraction of a launch.",
     "run": "Run a kernel, split across the CPU and the GPU.",
+    "tune": "Measure this machine, and fit the model to it.",
 }
 """Subcommand -> what it does. Each is a module of this package, loaded when it is asked for."""
 

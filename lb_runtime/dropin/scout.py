@@ -22,6 +22,7 @@ from lb_runtime.analysis.judge import written_arguments
 from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.verdict import Declined
 from lb_runtime.contexts import build_program
+from lb_runtime.devices import DeviceInfo
 from lb_runtime.dropin.arguments import BufferRef, Captured, Key, launch_arguments, launch_key
 from lb_runtime.dropin.decisions import Decision
 from lb_runtime.dropin.mirror import CPU, Machine, Mirror
@@ -35,9 +36,10 @@ from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.settings import Settings
 from lb_runtime.story import KernelStory
+from lb_runtime.tuned.apply import Advice
 from predictor.errors import PredictorError
 from predictor.frontend import split_options
-from predictor.predict import Predictor
+from predictor.predict import prior
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.world import World
@@ -107,7 +109,7 @@ class Scout:
         self._lock = Lock()
         self._is_closed = False
         self._model_lock = Lock()
-        self._predictor: Predictor | None = None
+        self._advice: Advice | None = None
         self._no_model = ""
 
     def ask(self, work: Callable[[], None], thread: str = "judge") -> None:
@@ -164,25 +166,27 @@ class Scout:
     def load_model(self) -> None:
         """Have the model at hand, once."""
         with self._model_lock:
-            if self._predictor is None and not self._no_model:
+            if self._advice is None and not self._no_model:
                 try:
-                    self._predictor = Predictor.load()
-                except PredictorError as error:
+                    self._advice = Advice(self.machine.look())
+                except (LoadBalancerError, PredictorError) as error:
                     self._no_model = str(error)
 
-    def cpu_fraction(self, kernel: Kernel, launch: Launch) -> float:
-        """What the model says; one half where there is no model."""
+    def cpu_fraction(
+        self, kernel: Kernel, launch: Launch, roles: tuple[DeviceInfo, DeviceInfo]
+    ) -> float:
+        """What the model says of two devices, CPU and GPU; without one, what is best on the whole.
+
+        What is sent and fetched does not count: results stay where they were computed.
+        """
         self.load_model()
-        if self._predictor is not None:
+        if self._advice is not None:
             try:
-                return self._predictor.cpu_fraction(
-                    kernel.graph,
-                    transfer_bytes=launch.transfer_bytes,
-                    work_group_size=launch.nd_range.group_items,
-                )
+                predicted = self._advice.predict(kernel.graph, launch, transfers=False, roles=roles)
+                return predicted.cpu_fraction
             except PredictorError as error:
                 self._no_model = str(error)
-        return 0.5
+        return prior().cpu_fraction
 
 
 def build_ahead(kernel: Kernel, mirror: Mirror) -> None:
@@ -410,14 +414,14 @@ class Entry:
             # With a required size, drivers differ in whether none may be given.
             asks = ", ".join(sorted(chosen)) or f"a local size of {required}"
             return "local-size", f"the kernel asks for {asks}"
+        roles = self._by_role(self._mirror.user, self._mirror.device.info)
         if user_share is None:
-            user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch))
+            user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch, roles))
         is_mirrors = False
         if not self.world.settings.force and self.world.settings.share is None:
             is_mirrors = user_share < ONE_SIDED
             user_share = min(max(user_share, ONE_SIDED), 1 - ONE_SIDED)
         cpu_share = user_share if self._mirror.user_role == CPU else 1 - user_share
-        roles = self._by_role(self._mirror.user, self._mirror.device.info)
         verdict, adapted = judged(
             kernel,
             launch,

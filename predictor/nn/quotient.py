@@ -54,6 +54,7 @@ class Quotient:
         sizes = np.array([graph.tokens.size for graph in graphs])
         self._sizes = sizes
         starts = np.concatenate(([0], np.cumsum(sizes)))
+        self._starts = starts
         self._tokens = np.concatenate([graph.tokens for graph in graphs])
         source = np.concatenate(
             [graph.edge_index[0] + start for graph, start in zip(graphs, starts, strict=False)]
@@ -88,6 +89,18 @@ class Quotient:
             pools.append(self._pool(level, graphs, rank))
         sizes = _column(self._sizes[list(graphs)])
         return Unrolled(torch.from_numpy(tokens), tuple(steps), tuple(pools), sizes)
+
+    def pool(self, step: int, graphs: Sequence[int]) -> Pool:
+        """The weights by which the states after a step (0: the first states) become graphs."""
+        level = self._levels[step]
+        return self._pool(level, graphs, _ranks(self._present(level, graphs), level.example.size))
+
+    def nodes(self, step: int, graphs: Sequence[int]) -> Tensor:
+        """The state after a step of each node of these graphs, in their order. Shapes: [nodes]."""
+        level = self._levels[step]
+        rank = _ranks(self._present(level, graphs), level.example.size)
+        places = [np.arange(self._starts[graph], self._starts[graph + 1]) for graph in graphs]
+        return torch.from_numpy(rank[level.of_node[np.concatenate(places)]])
 
     def _refine(self, steps: int, target: np.ndarray, starts: np.ndarray) -> list[_Level]:
         labels = _mix(self._tokens.astype(_U64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ onnx = pytest.importorskip("onnx", reason="training needs the extra `train`")
 
 import onnxruntime  # noqa: E402
 
-from predictor import predict  # noqa: E402
+from predictor.card import card_path, card_text  # noqa: E402
 from predictor.datasets.examples import Examples  # noqa: E402
+from predictor.errors import ModelError  # noqa: E402
 from predictor.export import INPUTS, OUTPUT, onnx_bytes  # noqa: E402
 from predictor.features import encode, launch_features  # noqa: E402
+from predictor.network import VERSIONS, Network, network_card  # noqa: E402
 from predictor.nn.ensemble import Ensemble  # noqa: E402
 from predictor.nn.model import ModelConfig, ShareModel  # noqa: E402
-from predictor.predict import Predictor  # noqa: E402
 from predictor.program_graph import ProgramGraph  # noqa: E402
 
 TOLERANCE = 1e-4
@@ -28,29 +30,17 @@ TOLERANCE = 1e-4
 torch.set_num_threads(1)
 
 
-def committed() -> Ensemble:
-    """The torch models of the committed file, from the weights that it holds."""
-    facts = Predictor.load().facts
-    held = onnx.load(predict.MODEL).graph.initializer
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in held}
-    members = [
-        ShareModel(ModelConfig(**facts["model"])) for _ in range(facts["training"]["members"])
-    ]
-    ensemble = Ensemble(members)
-    state = {
-        name: torch.from_numpy(weights[name]) if name in weights else tensor
-        for name, tensor in ensemble.state_dict().items()
-    }
-    missing = [name for name in state if name not in weights]
-    assert all(name.endswith("num_batches_tracked") for name in missing)
-    ensemble.load_state_dict(state)
-    return ensemble.eval()
-
-
-def test_the_committed_file_equals_torch(graphs: list[ProgramGraph]) -> None:
-    predictor = Predictor.load()
-    tokens = {text: token for token, text in enumerate(predictor.facts["vocabulary"], 1)}
-    ensemble = committed()
+def test_a_network_from_its_file_says_what_torch_says(
+    examples: Examples, graphs: list[ProgramGraph], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    members = [ShareModel(ModelConfig(len(examples.vocabulary), 256)).eval() for _ in range(2)]
+    path = tmp_path / "network.onnx"
+    content = onnx_bytes(members)
+    path.write_bytes(content)
+    card_path(path).write_text(network_card(content, examples.vocabulary, {}))
+    network, ensemble = Network.load(path), Ensemble(members).eval()
+    tokens = examples.vocabulary.tokens()
     for graph in graphs:
         arrays = encode(graph, tokens)
         for size, group in ((0, 1), (1 << 12, 64), (1 << 24, 256)):
@@ -62,8 +52,28 @@ def test_the_committed_file_equals_torch(graphs: list[ProgramGraph]) -> None:
                     torch.from_numpy(arrays.edge_positions),
                     torch.from_numpy(launch_features(size, group)[None, :]),
                 )
-            fraction = predictor.cpu_fraction(graph, transfer_bytes=size, work_group_size=group)
-            assert fraction == pytest.approx(said.item() / 100.0, abs=TOLERANCE)
+            fraction = network.cpu_fraction(graph, transfer_bytes=size, work_group_size=group)
+            expected = np.clip(said.item() / 100.0, 0.0, 1.0)
+            assert fraction == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_network_that_onnx_runtime_cannot_load_is_refused(
+    examples: Examples, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"no model")
+    card_path(path).write_text(network_card(b"no model", examples.vocabulary, {}))
+    with pytest.raises(ModelError, match="ONNX Runtime cannot load"):
+        Network.load(path)
+
+
+@pytest.mark.parametrize("vocabulary", [None, 3])
+def test_a_network_without_a_vocabulary_is_refused(tmp_path: Path, vocabulary: object) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"")
+    card_path(path).write_text(card_text(b"", VERSIONS, {"vocabulary": vocabulary}))
+    with pytest.raises(ModelError, match="no vocabulary"):
+        Network.load(path)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

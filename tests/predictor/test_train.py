@@ -20,7 +20,7 @@ from predictor.datasets.examples import Examples  # noqa: E402
 from predictor.errors import ModelError  # noqa: E402
 from predictor.evaluate import everything, splits  # noqa: E402
 from predictor.judge import FoldResult, Split, judge, measure  # noqa: E402
-from predictor.predict import Predictor  # noqa: E402
+from predictor.network import Network  # noqa: E402
 from predictor.program_graph import ProgramGraph  # noqa: E402
 from predictor.train import TrainingConfig, best_model, train  # noqa: E402
 
@@ -224,7 +224,7 @@ def test_commands_cross_validate_train_and_export(
         ],
     )
     assert result.exit_code == 0, result.output
-    predictor = Predictor.load(model)
+    predictor = Network.load(model)
     assert 0 <= predictor.cpu_fraction(graphs[0], transfer_bytes=1, work_group_size=1) <= 1
     assert predictor.facts["data"]["rows_used"] == 12
     assert predictor.facts["evaluation"][0]["protocol"] == "random"

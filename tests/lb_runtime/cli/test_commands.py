@@ -124,6 +124,17 @@ def test_predict_prints_the_fraction_and_the_times(capsys: pytest.CaptureFixture
     assert set(shown["seconds"]) >= {"compile", "graph", "model"}
 
 
+def test_predict_says_how_sure_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "predict", SAXPY, "-g", "1048576", "-l", "256")
+    assert all(words in out for words in ("in 80 % of cases", "GPU alone", "the best split's time"))
+    shown = json.loads(printed(capsys, "predict", SAXPY, "-g", "1048576", "-l", "256", "--json"))
+    for device in ("CPU", "GPU"):
+        low, high = shown["device_seconds"][device]["80%"]
+        assert low <= shown["device_seconds"][device]["median"] <= high
+    assert shown["slow_down"] >= 1
+    assert 0 <= shown["split_gains_probability"] <= 1
+
+
 @pytest.mark.parametrize("style", ["summary", "json", "dot"])
 def test_graph_has_three_formats(capsys: pytest.CaptureFixture[str], style: str) -> None:
     out = printed(capsys, "graph", SAXPY, "--format", style)

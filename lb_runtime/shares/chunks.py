@@ -1,0 +1,125 @@
+"""Handing out one launch's work-groups in chunks, for kernels whose work-items differ in their work.
+
+Chunks are large at first and small at the end: a device is given a part of what is left that is
+proportional to its speed, so that few chunks do and the last ones even out (the schedule HGuided of
+Nozal, Bosque and Beivide, "EngineCL: Usability and Performance in Heterogeneous Computing", Future
+Generation Computer Systems 2020). Unlike there, speeds follow from the chunks that have ended, and the
+last device takes its chunks from the end of the range: with two devices each one's chunks are one slice,
+and one merge does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lb_runtime.errors import LaunchError
+from lb_runtime.shares.observation import checked_shares
+
+DIVISOR = 2.0
+"""HGuided's k: a device is given this part of its share, over the number of devices, of what is left."""
+FEWEST_CHUNKS = 64
+"""A chunk holds at least this part of the range, times the device's share."""
+LATEST_PART = 0.5
+"""How much the last chunk's speed counts beside those before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The work-groups from `start` up to `stop`, for one device."""
+
+    device: int
+    start: int
+    stop: int
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+
+class Chunks:
+    """The work-groups of one launch, to be handed out.
+
+    Args:
+        groups: how many there are along the dimension that is cut.
+        shares: the devices' speeds in proportion, summing to 1.
+        least: the part of the range that each device's chunks have at least, but for the last one.
+
+    Raises:
+        LaunchError: there is nothing to hand out, or the shares are none.
+    """
+
+    def __init__(self, groups: int, shares: Sequence[float], least: Sequence[float] = ()) -> None:
+        if groups < 1:
+            raise LaunchError(f"{groups} work-groups given, expected one or more")
+        if least and len(least) != len(shares):
+            raise LaunchError(f"{len(least)} smallest chunks given for {len(shares)} devices")
+        self._speeds = list(checked_shares(tuple(shares)))
+        self._measured: list[float | None] = [None] * len(self._speeds)
+        self._least = [int(groups * each) for each in least or [0.0] * len(self._speeds)]
+        self._running = [0] * len(self._speeds)
+        self._resting: set[int] = set()
+        self._groups = groups
+        self._start, self._stop = 0, groups
+
+    @property
+    def left(self) -> int:
+        """How many work-groups nobody was given."""
+        return self._stop - self._start
+
+    def next(self, device: int) -> Chunk | None:
+        """The next chunk for a device that is idle; None where others will be done sooner without it."""
+        if not self.left or self._speeds[device] <= 0.0:
+            return None
+        size = self._size(device)
+        if self._comes_too_late(device, size):
+            self._resting.add(device)
+            return None
+        self._resting.discard(device)
+        self._running[device] = size
+        if device == len(self._speeds) - 1 and device > 0:
+            self._stop -= size
+            return Chunk(device, self._stop, self._stop + size)
+        self._start += size
+        return Chunk(device, self._start - size, self._start)
+
+    def done(self, chunk: Chunk, seconds: float) -> None:
+        """A chunk took so long: the speeds follow, once each device has shown one."""
+        self._running[chunk.device] = 0
+        speed = chunk.groups / max(seconds, 1e-9)
+        before = self._measured[chunk.device]
+        self._measured[chunk.device] = (
+            speed if before is None else before + LATEST_PART * (speed - before)
+        )
+        known = [
+            (measured, said)
+            for measured, said in zip(self._measured, self._speeds)
+            if measured is not None and said > 0.0
+        ]
+        if len(known) == sum(said > 0.0 for said in self._speeds):
+            total = sum(measured for measured, _ in known)
+            self._speeds = [(measured or 0.0) / total for measured in self._measured]
+
+    def _size(self, device: int) -> int:
+        """How many groups: the device's part of what is left, over k and the number of devices."""
+        taking = sum(speed > 0.0 for speed in self._speeds)
+        wanted = int(self.left * self._speeds[device] / (DIVISOR * taking))
+        least = int(self._groups * self._speeds[device] / FEWEST_CHUNKS)
+        return min(self.left, max(wanted, least, self._least[device], 1))
+
+    def _comes_too_late(self, device: int, size: int) -> bool:
+        """Whether the fastest other device would end all that is left before this one ends its chunk.
+
+        A device that rests may be gone for good; whoever is alone takes what is left.
+        """
+        others = [
+            other
+            for other, speed in enumerate(self._speeds)
+            if speed > 0.0 and other != device and other not in self._resting
+        ]
+        if not others:
+            return False
+        fastest = max(others, key=lambda each: self._speeds[each])
+        rest = self.left + self._running[fastest]
+        return size / self._speeds[device] > rest / self._speeds[fastest]

@@ -1,0 +1,1 @@
+"""What `lb tune` learned of this machine, as the runtime finds and uses it."""

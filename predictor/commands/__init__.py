@@ -1,0 +1,1 @@
+"""The commands of `python -m predictor`, one file each; torch is imported when they run."""

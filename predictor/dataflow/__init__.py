@@ -1,0 +1,1 @@
+"""Data-flow analyses learned from program graphs: the five tasks of ProGraML's paper. Offline only."""

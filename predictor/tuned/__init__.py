@@ -1,0 +1,1 @@
+"""Heads: what a machine's own measurements add to the shipped model."""
