@@ -3,7 +3,7 @@
 What a compiler leaves has few common subexpressions, and hardly two instructions that differ in one
 operand or in the order of two; a model that sees only those never learns to compare. So for this task
 training graphs are varied: some instructions get a copy somewhere in their function, exact or with
-another opcode, another operand, fewer operands or two exchanged. What is a common subexpression then, the
+another opcode, another operand or two operands exchanged. What is a common subexpression then, the
 analysis itself says, which labels the variant like any other graph. Only training graphs are varied.
 """
 
@@ -86,9 +86,7 @@ def vary(graph: ProgramGraph, random: np.random.Generator) -> ProgramGraph:
             continue
         taken, text = sorted(operands[node]), graph.node_texts[node]
         change = int(random.integers(0, 6))
-        if change == 3:
-            taken = taken[: int(random.integers(1, len(taken) + 1))]
-        if change == 0 or (change == 3 and random.random() < 0.5):
+        if change == 0:
             text = texts[int(random.integers(0, len(texts)))]
         elif change == 1:
             place = int(random.integers(0, len(taken)))
