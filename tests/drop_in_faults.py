@@ -28,7 +28,7 @@ from lb_runtime.dropin.hand import Errand
 from lb_runtime.errors import BuildError
 from lb_runtime.settings import Settings
 
-HANG_SECONDS = 20
+HANG_SECONDS = 60
 EVER = 0
 WHENS = (1, 2, EVER)
 TRANSIENT = (1, 2)
