@@ -143,8 +143,11 @@ class World:
         return is_in_use
 
     def note(self, memory: Memory) -> None:
-        """Keep `copied` true after a change of the memory's planned map."""
-        if memory.planned.is_plain and not memory.lost_because:
+        """Keep `copied` true after a change of the memory's planned map.
+
+        A memory that a task still touches stays in: the task may lose it, and whoever reads it is told.
+        """
+        if memory.planned.is_plain and not memory.lost_because and not memory.is_in_use:
             self.copied.discard(memory.root)
             if not self.copied:
                 BUSY.discard(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from lb_runtime.dropin import raw
 from lb_runtime.dropin.conductor import PullTask, Task
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.world import World
+from lb_runtime.errors import BytesLostError
 from lb_runtime.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
@@ -176,6 +178,24 @@ def test_a_queue_with_mappings_is_always_asked(bench: Bench, markers: list[objec
     assert len(markers) == 3
     complete(launches.gate)
     launches.check()
+
+
+def test_a_read_is_told_of_a_loss_that_comes_after_its_call(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch that passes in between writes the whole buffer, from what is lost."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(LaunchTask, "_run_at_home", broken)
+    launches = Launches(bench)
+    launches.kernel(bench.queue, (64,), (64,), launches.buffer)
+    later = threading.Timer(LONG_ENOUGH_SECONDS, complete, (launches.gate,))
+    later.start()
+    with pytest.raises(BytesLostError):
+        launches.check()
+    later.join()
 
 
 def test_a_launch_behind_one_that_could_not_run_does_not_run() -> None:
