@@ -249,10 +249,11 @@ class LaunchTask(Task):
                 raw.write_buffer(queue, memory.copy_on(mirror), content, start, None, False)
                 for memory, start, content in pieces
             ]
-            for memory, start, content in pieces:
-                memory.actual.copied(Place.MIRROR, start, start + content.size)
             self._set_arguments(kernel, mirror)
             errand.begin()
+            # Noted by a job that counts alone: one that was given up may come late, when all has changed.
+            for memory, start, content in pieces:
+                memory.actual.copied(Place.MIRROR, start, start + content.size)
             event = _launch(queue, kernel, ready, work)
             event.wait()
             held.clear()
