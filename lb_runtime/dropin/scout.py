@@ -69,6 +69,8 @@ SHORT_PART = 0.25
 """A launch that takes less than this part of the shortest one to be split is short beyond doubt."""
 PART_OF_SPARE = 0.25
 """Copies for one launch may take so much of the memory that is free."""
+FIRST_SHARE = 0.1
+"""The least that a device gets in the first split, whatever the model says."""
 ONE_SIDED = 0.03
 """A device whose share would be less than this gets nothing."""
 
@@ -416,7 +418,9 @@ class Entry:
             return "local-size", f"the kernel asks for {asks}"
         roles = self._by_role(self._mirror.user, self._mirror.device.info)
         if user_share is None:
-            user_share = self._mine(self.world.scout.cpu_fraction(kernel, launch, roles))
+            said = self._mine(self.world.scout.cpu_fraction(kernel, launch, roles))
+            # Both devices must be seen at work before one of them gets nothing: times decide that.
+            user_share = min(max(said, FIRST_SHARE), 1 - FIRST_SHARE)
         is_mirrors = False
         if not self.world.settings.force and self.world.settings.share is None:
             is_mirrors = user_share < ONE_SIDED
