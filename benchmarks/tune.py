@@ -2,7 +2,7 @@
 
 What was measured is kept in a folder, so that a run that is stopped goes on where it was.
 
-    python benchmarks/tune.py --state /tmp/tune --output benchmarks/results
+    python benchmarks/tune.py --state FOLDER --output benchmarks/results
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs OpenCL kernels on a CPU and a GPU at the same time, split where a graph neural network says.
+"""Runs OpenCL kernels on a CPU and a GPU at the same time, split where a model of the program graph says.
 
 Names that need a driver's library are imported when they are first used.
 """

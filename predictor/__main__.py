@@ -1,4 +1,4 @@
-"""`python -m predictor`: trains and judges the model that `predictor.predict` serves. Offline only."""
+"""`python -m predictor`: trains and judges models; the one that is served is of `joint`. Offline only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import platformdirs
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from predictor.commands.ablation import ablation
 from predictor.commands.dataflow import dataflow
 from predictor.commands.evaluate import evaluate
 from predictor.commands.joint import joint
+from predictor.commands.shared import CONSOLE, bars
 from predictor.datasets import devmap
 from predictor.datasets.examples import Examples, examples_of
 from predictor.errors import ModelError, PredictorError
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 LINE_EVERY = 10
 """Epochs between two lines of progress where standard error is no terminal."""
-_CONSOLE = Console(stderr=True)
 
 
 class _Commands(click.Group):
@@ -228,9 +226,9 @@ def _read_evaluation(path: Path) -> Any:
 def _load(dataset: str, data: Path | None) -> tuple[Examples, dict[str, Any]]:
     """The examples, and what is to be said of where they come from."""
     read = devmap.read(dataset, data)
-    with _bars() as bars:
-        bar = bars.add_task("graphs", total=len(read.sources), state="")
-        kernels = devmap.compile_kernels(read.sources, lambda: bars.advance(bar))
+    with bars() as shown:
+        bar = shown.add_task("graphs", total=len(read.sources), state="")
+        kernels = devmap.compile_kernels(read.sources, lambda: shown.advance(bar))
     examples = examples_of(read, kernels)
     facts = {
         "name": f"devmap {dataset}",
@@ -254,15 +252,15 @@ def _run(
         for task in tasks:
             task.state.unlink(missing_ok=True)
     epochs = {task.state: 0 for task in tasks}
-    with _bars() as bars:
+    with bars() as shown:
         total = sum(task.config.epochs for task in tasks)
-        bar = bars.add_task("epochs", total=total, state="")
+        bar = shown.add_task("epochs", total=total, state="")
 
         def advance(task: Task, progress: TrainingProgress) -> None:
             epochs[task.state] = progress.epoch
             words = f"seed {task.config.seed}, fold {task.config.fold}: {progress.best_mae:.2f}"
-            bars.update(bar, completed=sum(epochs.values()), state=words)
-            if not _CONSOLE.is_terminal and progress.epoch % LINE_EVERY == 0:
+            shown.update(bar, completed=sum(epochs.values()), state=words)
+            if not CONSOLE.is_terminal and progress.epoch % LINE_EVERY == 0:
                 click.echo(f"epoch {progress.epoch}, {words}", err=True)
 
         return evaluate.run(examples, tasks, jobs=jobs, advance=advance)
@@ -270,17 +268,6 @@ def _run(
 
 def _state_folder(state: Path | None, name: str) -> Path:
     return state or platformdirs.user_cache_path("lb-runtime", appauthor=False) / "train" / name
-
-
-def _bars() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=_CONSOLE,
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import pytest
 
 import lb_runtime
 from lb_runtime.contexts import OpenPair
-from lb_runtime.dropin.scout import Scout
+from lb_runtime.dropin.ready import Ready
+from lb_runtime.dropin.scout import Entry, Scout
 from lb_runtime.settings import Settings
 from lb_runtime.story_report import Report
 
@@ -118,6 +119,7 @@ def test_a_launch_goes_whole_to_the_other_device_only_where_it_may_be_split(
 ) -> None:
     """The model may give the user's device nothing; exact mode holds all the same."""
     monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: 0.0)
+    monkeypatch.setattr("lb_runtime.dropin.scout.FIRST_SHARE", 0.0)
     with lb_runtime.install(replace(settings, exact=exact, min_seconds=0.0)) as runtime:
         kernel = cl.Kernel(cl.Program(queue.context, QUOTIENT).build(cache_dir=False), "quotient")
         buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 4 * ITEMS)
@@ -127,3 +129,41 @@ def test_a_launch_goes_whole_to_the_other_device_only_where_it_may_be_split(
             kernel(queue, (ITEMS,), (64,), buffer).wait()
         assert (runtime.report().split == 0) == exact
         assert not runtime.report().faults
+
+
+def works_of_first_split(
+    queue: cl.CommandQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> int:
+    """How many devices have a part in the first plan for a kernel that can be split."""
+    planned: list[object] = []
+    original = Entry._ready
+
+    def planning(entry: Entry, *given: object) -> object:
+        found = original(entry, *given)  # type: ignore[arg-type]
+        planned.append(found)
+        return found
+
+    monkeypatch.setattr(Entry, "_ready", planning)
+    with lb_runtime.install(replace(settings, min_seconds=0.0)):
+        run(queue, lambda report: report.split, 300)
+    first = planned[0]
+    assert isinstance(first, Ready)
+    return len(first.works)
+
+
+@pytest.mark.parametrize("said", [0.0, 1.0])
+def test_the_first_split_gives_both_devices_something(
+    queue: cl.CommandQueue, settings: Settings, said: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the model says: only times that were measured on both can move the cut."""
+    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: said)
+    assert works_of_first_split(queue, settings, monkeypatch) == 2
+
+
+def test_believed_at_once_a_model_may_leave_the_users_device_idle(
+    queue: cl.CommandQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant: nothing holds the first share away from its ends."""
+    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: 0.0)
+    monkeypatch.setattr("lb_runtime.dropin.scout.FIRST_SHARE", 0.0)
+    assert works_of_first_split(queue, settings, monkeypatch) == 1
