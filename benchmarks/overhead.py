@@ -5,7 +5,7 @@ stock, ...), so that a machine that slows down slows both. Passes are measured o
 its mind about the kernel, splits (`force`) with launches waiting and with the queue empty. A launch's time
 is that of the call that enqueues it; the work on the devices is none of it: but for the empty queue, the
 launches of a block wait behind an event until all are enqueued. Each CPU platform is held to one
-core.
+core, and so is the thread that enqueues; those of the drivers and of the drop-in are not.
 
     python benchmarks/overhead.py --output benchmarks/results
 """
@@ -168,6 +168,7 @@ def _work(connection: Connection, case: Case, is_installed: bool) -> None:
     try:
         if is_installed:
             _wait_until_decided(case, call, queue)
+        _hold_to_one_core()
         before = _ways(queue)
         while True:
             launches = connection.recv()
@@ -180,6 +181,12 @@ def _work(connection: Connection, case: Case, is_installed: bool) -> None:
         connection.send(str(error))
     except EOFError:
         return
+
+
+def _hold_to_one_core() -> None:
+    """Let this thread run on one core, the same in both processes: that is not what is measured."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def calls() -> tuple[cl.CommandQueue, dict[str, Callable[[], object]]]:

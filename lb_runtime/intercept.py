@@ -239,7 +239,9 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
     launch = runtime.launch
 
     def enqueue_nd_range_kernel(*given: Any, **named: Any) -> Any:
-        if named or len(given) < SHORT_CALL:
+        if len(given) == FULL_CALL and not named:
+            call = given
+        elif named or not SHORT_CALL <= len(given) <= FULL_CALL:
             try:
                 call = _launch_call(*given, **named)
             except TypeError:
@@ -247,28 +249,23 @@ def _launcher(runtime: InstalledRuntime) -> Callable[..., Any]:
                 return original(*given, **named)
         else:
             call = given + REST_OF_CALL[len(given) - SHORT_CALL :]
-            if len(call) != FULL_CALL:
-                return original(*given)
-            if (
-                type(call[2]) is not tuple
-                or (call[3] is not None and type(call[3]) is not tuple)
-                or (call[4] is not None and type(call[4]) is not tuple)
-                or (call[5] is not None and type(call[5]) is not list)
-            ):
-                call = _launch_call(*call)
         kernel = call[1]
         # The short way of a launch that is known to pass, and touches nothing that the mirror holds.
         state = getattr(kernel, "_lb_kernel", None)
         if state is not None and state[0] is runtime:
             known = state[1]
-            code = known.quick_code(call[0], call[2], call[3], call[4])
+            try:
+                code = known.quick_code(call[0], call[2], call[3], call[4])
+            except Exception:
+                # The long way meets it again, and tells.
+                code = ""
             if code:
                 event = original(*call)
                 if IN_FLIGHT:
                     note_call()
                 known.story.passed(code)
                 return event
-        return launch(*call)
+        return launch(*(call if named else _launch_call(*call)))
 
     enqueue_nd_range_kernel.__doc__ = original.__doc__
     return enqueue_nd_range_kernel

@@ -249,7 +249,7 @@ def outcome(program: Callable[[Bench], None], bench: Bench) -> str:
 STEPS: dict[str, Step] = {
     # In the program's own thread
     "capture": Step("lb_runtime.dropin.kernels:captured"),
-    "settle": Step("lb_runtime.dropin.kernels:KernelState.settle"),
+    "take-over": Step("lb_runtime.dropin.kernels:KernelState.take_over"),
     "kernel-state": Step("lb_runtime.dropin.runtime:DropIn.kernel_state", only=launching),
     "entry": Step("lb_runtime.dropin.runtime:DropIn._entry"),
     "queue": Step("lb_runtime.dropin.runtime:DropIn.queue_state"),

@@ -56,12 +56,6 @@ class Unfit(NamedTuple):
     code: str
 
 
-class Unasked(NamedTuple):
-    """A buffer (its `cl_mem` as a number) that was not asked about yet; it may be gone."""
-
-    number: int
-
-
 Captured = BufferRef | LocalRef | bytes | Unfit
 """One argument; bytes are a value's own."""
 

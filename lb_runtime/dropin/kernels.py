@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import (
     BufferRef,
     Captured,
-    Unasked,
     buffer_ref,
     captured,
     is_buffer,
@@ -28,18 +26,20 @@ QUICK_LAUNCHES = 64
 MOST_QUICK_LAUNCHES = 4096
 OF_ARGUMENTS = ("host-access", "image-argument", "invalid-launch", "null-argument", "svm")
 """Codes of one launch's buffers and images, which are not compared: these are looked at again soon."""
-MOST_HELD = 16
 MOST_QUICK_WAYS = 64
 """So many ways of launching a kernel are remembered; with one more, all are forgotten."""
-_STRIDES = {"multi": 2, "pack": 3}
+_STRIDES = {"multi": 2, "bytes": 2, "pack": 3}
 """How arguments are given: index and value, or index, type and number."""
+_Picker = Callable[[tuple[Any, ...]], Any]
 
 
 class KernelState:
     """What is known of one `pyopencl.Kernel` object: its arguments, and its entry."""
 
     __slots__ = (
-        "_held",
+        "_is_dropped",
+        "_keeps",
+        "_latest",
         "_pickers",
         "_quick",
         "_skipped",
@@ -58,15 +58,19 @@ class KernelState:
         self.entry: Entry | None = None
         self.pending: list[tuple[str, Any]] = []
         """Arguments as they were given since the last launch, not looked at yet."""
-        self.arguments: list[Captured | Unasked | None] = [None] * count
+        self.arguments: list[Captured | None] = [None] * count
         self.is_given_out = False
         """Whether the kernel's handle was: then its arguments are not known."""
         self.shape: tuple[Any, Any, Any] | None = None
         """Global size, local size and offset of the launch that is being looked at."""
         self._quick: dict[Any, _Pass] = {}
-        self._held: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
-        """What was set before `pending`, by how it was set and the indices, in order."""
-        self._pickers: dict[Any, Callable[[tuple[Any, ...]], Any] | None] = {}
+        self._latest = NO_PASS
+        self._is_dropped = False
+        """Whether a launch passed without a look at what was set for it: `arguments` are older."""
+        self._keeps = False
+        """Whether launches read what was set for one before them: then nothing is dropped."""
+        self._pickers: dict[str, tuple[int, tuple[int, ...], _Picker]] = {}
+        """What picks the numbers that count, by the way they are given, with how many are, and which."""
         self._skipped: frozenset[int] = frozenset()
 
     def remember(self, way: Any, code: str) -> None:
@@ -80,45 +84,50 @@ class KernelState:
         if known is not None and known.code == code and code not in OF_ARGUMENTS:
             patience = min(2 * known.patience, MOST_QUICK_LAUNCHES)
         elif len(self._quick) >= MOST_QUICK_WAYS:
-            self._quick.clear()
-        self._quick[way] = _Pass(code, patience)
+            self._forget_ways()
+        self._quick[way] = self._latest = _Pass(way, code, patience)
 
     def way(self, queue: Any, global_size: Any, local_size: Any, offset: Any) -> Any:
         """What launches have in common that pass for the same reason: sizes, and the numbers that count.
 
         These are integers, but for those that change all the time; buffers do not count.
         """
-        numbers: Any = getattr(queue, "_lb_out_of_order", False)
-        for kind, given in self.pending:
-            if kind in _STRIDES:
-                counting = self._counting(kind, given)
-                if counting is not None:
-                    numbers = (numbers, counting(given))
-        return global_size, local_size, offset, numbers
-
-    def _counting(
-        self, kind: str, given: tuple[Any, ...]
-    ) -> Callable[[tuple[Any, ...]], Any] | None:
-        """What picks the numbers that count out of arguments as pyopencl gives them; None where none does.
-
-        An argument that was a number is one in every call.
-        """
         skipped = self.entry.skipped if self.entry is not None else frozenset()
         if skipped is not self._skipped:
             self._skipped = skipped
             self._pickers.clear()
+            self._forget_ways()
+        numbers: Any = getattr(queue, "_lb_out_of_order", False)
+        for kind, given in self.pending:
+            if kind in _STRIDES:
+                numbers = numbers, self._picker(kind, given)(given)
+        return global_size, local_size, offset, numbers
+
+    def _picker(self, kind: str, given: tuple[Any, ...]) -> _Picker:
+        """What picks the numbers that count, and all indices, out of arguments as pyopencl gives them.
+
+        An argument that was a number is one in every call.
+        """
         stride = _STRIDES[kind]
-        key = kind, given[::stride]
-        if key not in self._pickers:
-            places = [
-                stride * number + stride - 1
-                for number, index in enumerate(given[::stride])
-                if index not in skipped
-            ]
-            if kind == "multi":
-                places = [place for place in places if isinstance(given[place], np.integer)]
-            self._pickers[key] = itemgetter(*places) if places else None
-        return self._pickers[key]
+        indices = given[::stride]
+        known = self._pickers.get(kind)
+        if known is not None and known[0] == len(given) and known[1] == indices:
+            return known[2]
+        places = []
+        for number, index in enumerate(indices):
+            places.append(stride * number)
+            value = stride * (number + 1) - 1
+            counts = kind == "pack" or (kind == "multi" and isinstance(given[value], np.integer))
+            if counts and index not in self._skipped:
+                places.append(value)
+        # What was picked by the one before does not compare.
+        self._forget_ways()
+        self._pickers[kind] = len(given), indices, itemgetter(*places)
+        return self._pickers[kind][2]
+
+    def _forget_ways(self) -> None:
+        self._quick.clear()
+        self._latest = NO_PASS
 
     def quick_code(self, queue: Any, global_size: Any, local_size: Any, offset: Any) -> str:
         """Why a launch passes whose kernel never splits, or that is like one remembered; else nothing."""
@@ -126,21 +135,37 @@ class KernelState:
         if entry is None:
             return ""
         code = entry.code
+        pending = self.pending
         if not code:
-            if not self._quick:
+            # As `way`, for what was given as it was before.
+            if entry.skipped is not self._skipped:
                 return ""
+            numbers: Any = getattr(queue, "_lb_out_of_order", False)
+            for kind, given in pending:
+                picker = self._pickers.get(kind)
+                if picker is None or picker[0] != len(given):
+                    return ""
+                numbers = numbers, picker[2](given)
+            way = global_size, local_size, offset, numbers
+            known = self._latest
             try:
-                known = self._quick.get(self.way(queue, global_size, local_size, offset))
-            except TypeError:
+                if way != known.way:
+                    known = self._latest = self._quick[way]
+            except (KeyError, TypeError, ValueError):
+                # Not remembered, or sizes of some type that is not looked up or compared.
                 return ""
-            if known is None or not known.left:
+            if not known.left:
                 return ""
             known.left -= 1
             code = known.code
         if BUSY and not self.is_clear():
             return ""
-        if self.pending:
-            self._hold()
+        if pending:
+            if self._keeps:
+                self.take_over()
+            else:
+                self._is_dropped = True
+                pending.clear()
         return code
 
     def is_clear(self) -> bool:
@@ -148,7 +173,7 @@ class KernelState:
         if self.is_given_out:
             return False
         if not self.pending:
-            self.settle()
+            self.take_over()
             for known in self.arguments:
                 if known is None or (type(known) is BufferRef and _is_copied(known)):
                     return False
@@ -162,26 +187,12 @@ class KernelState:
                 return False
         return True
 
-    def settle(self) -> None:
-        """Know all arguments, for a launch that is to read them: so they are alive."""
-        self.take_over()
-        for index, known in enumerate(self.arguments):
-            if type(known) is Unasked:
-                buffer = cl.Buffer.from_int_ptr(known.number, retain=True)
-                self.arguments[index] = captured(buffer)
-
     def take_over(self) -> None:
         """Take over what was set since the last launch, and let go of the objects."""
+        is_dropped, self._is_dropped = self._is_dropped, False
+        if is_dropped:
+            self.arguments = [None] * len(self.arguments)
         arguments = self.arguments
-        held = list(self._held.items())
-        self._held.clear()
-        for (kind, indices), values in held:
-            if kind == "multi":
-                for index, known in zip(indices, values):
-                    arguments[index] = known
-            else:
-                for index, character, value in zip(indices, values[1::3], values[2::3]):
-                    arguments[index] = packed(character, value)
         for kind, given in self.pending:
             if kind == "multi":
                 for index, value in zip(given[::2], given[1::2]):
@@ -197,26 +208,10 @@ class KernelState:
             else:
                 self.arguments = arguments = [None] * len(arguments)
         self.pending.clear()
+        if is_dropped and None in arguments:
+            self._keeps = True
         if self.is_given_out:
             self.forget()
-
-    def _hold(self) -> None:
-        """The same in less time, for a launch that passes: numbers stay packed, new buffers unasked."""
-        held = self._held
-        for kind, given in self.pending:
-            if kind == "pack":
-                key, values = (kind, given[::3]), given
-            elif kind == "multi":
-                key, values = (kind, given[::2]), tuple(map(_brief, given[1::2]))
-            else:
-                self.take_over()
-                return
-            # What is set last counts, so it stands last.
-            held.pop(key, None)
-            held[key] = values
-        self.pending.clear()
-        if len(held) > MOST_HELD:
-            self.take_over()
 
     def give_out(self) -> None:
         """From now on others may set arguments unseen."""
@@ -226,26 +221,22 @@ class KernelState:
     def forget(self) -> None:
         """Let go of the objects without a look: the arguments are not known from then on."""
         self.pending.clear()
-        self._held.clear()
+        self._is_dropped = False
         self.arguments = [None] * len(self.arguments)
 
 
 class _Pass:
     """Why launches pass, and how many more of them do without another look."""
 
-    __slots__ = ("code", "left", "patience")
+    __slots__ = ("code", "left", "patience", "way")
 
-    def __init__(self, code: str, patience: int) -> None:
+    def __init__(self, way: Any, code: str, patience: int) -> None:
+        self.way = way
         self.code = code
         self.patience = self.left = patience
 
 
-def _brief(value: Any) -> Captured | Unasked:
-    """An argument that is not to be held; a new buffer is not asked about."""
-    known: BufferRef | None = getattr(value, "_lb_ref", None)
-    if known is not None:
-        return known
-    return Unasked(raw.int_ptr(value)) if type(value) is cl.Buffer else captured(value)
+NO_PASS = _Pass(None, "", 0)
 
 
 def _is_clear(value: Any) -> bool:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
-from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unasked, Unfit, buffer_ref
+from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
 from lb_runtime.dropin.calls import FOREIGN, is_last, note_call, note_ours
 from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
 from lb_runtime.dropin.kernels import KernelState
@@ -207,7 +207,7 @@ class DropIn:
                 state = self.kernel_state(kernel)
                 state.shape = None
                 way = state.way(queue, global_size, local_size, offset)
-                state.settle()
+                state.take_over()
                 is_known = True
                 entry = self._entry(state, kernel, own)
                 found = self._choose(entry, state, own, global_size, local_size, offset, g_times_l)
@@ -271,7 +271,7 @@ class DropIn:
             return "busy"
         given: list[Captured] = []
         for value in state.arguments:
-            if value is None or isinstance(value, Unasked):
+            if value is None:
                 return "arguments-unknown"
             if type(value) is Unfit:
                 return value.code
@@ -401,7 +401,7 @@ class DropIn:
     def _touched(self, world: World, state: KernelState | None) -> Touches:
         """What a kernel may read and write of what the mirror has bytes of; all where that is not known."""
         arguments = [] if state is None else state.arguments
-        if state is None or any(value is None or type(value) is Unasked for value in arguments):
+        if state is None or None in arguments:
             everything: list[Touch] = [
                 (memory.ref, 0, memory.size_bytes) for memory in list(world.memories.values())
             ]

@@ -9,7 +9,6 @@ import pyopencl as cl
 import pytest
 
 from lb_runtime.contexts import OpenPair
-from lb_runtime.dropin import kernels
 from lb_runtime.dropin.arguments import buffer_ref, packed
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.story import Story
@@ -39,18 +38,36 @@ def set_all(state: KernelState, *given: tuple[str, tuple[Any, ...]]) -> None:
     state.pending.extend(given)
 
 
-def test_arguments_are_known_after_a_quick_pass(
+def test_what_was_set_for_a_quick_pass_is_not_known_to_the_launches_after_it(
     state: KernelState, buffers: list[cl.Buffer]
 ) -> None:
-    set_all(state, ("multi", (0, buffers[0], 1, buffers[1])), ("pack", (2, b"i", 7, 3, b"f", 1.5)))
+    set_all(state, ("multi", (0, buffers[0], 1, buffers[1], 2, buffers[2], 3, buffers[3])))
+    state.take_over()
+    set_all(state, ("multi", (0, buffers[1], 1, buffers[0], 2, buffers[2], 3, buffers[3])))
     assert state.quick_code(None, (64,), None, None) == "no-source"
     assert not state.pending
-    state.settle()
+    state.take_over()
+    assert state.arguments == [None] * 4
+
+
+def test_arguments_are_kept_once_a_launch_was_made_without_setting_them(
+    state: KernelState, buffers: list[cl.Buffer]
+) -> None:
+    given = (
+        ("multi", (0, buffers[0], 1, buffers[1])),
+        ("pack", (2, b"i", 7)),
+        ("bytes", (3, b"four")),
+    )
+    for _ in range(2):
+        set_all(state, *given)
+        assert state.quick_code(None, (64,), None, None) == "no-source"
+        assert not state.pending
+        state.take_over()
     assert state.arguments == [
         buffer_ref(buffers[0]),
         buffer_ref(buffers[1]),
         packed(b"i", 7),
-        packed(b"f", 1.5),
+        b"four",
     ]
 
 
@@ -65,8 +82,20 @@ def test_no_buffer_is_held_or_asked_about_by_a_quick_pass(
     # It goes, and what is set next is all that is asked about.
     del buffers[0]
     set_all(state, ("multi", (0, buffers[0])))
-    state.settle()
+    state.take_over()
     assert state.arguments[0] == buffer_ref(buffers[0])
+
+
+def test_arguments_set_by_themselves_stand_beside_no_older_ones(
+    state: KernelState, buffers: list[cl.Buffer]
+) -> None:
+    set_all(state, ("multi", (0, buffers[0], 1, buffers[1])))
+    state.take_over()
+    set_all(state, ("multi", (0, buffers[2], 1, buffers[3])))
+    state.quick_code(None, (64,), None, None)
+    set_all(state, ("pack", (2, b"i", 1)))
+    state.take_over()
+    assert state.arguments == [None, None, packed(b"i", 1), None]
 
 
 ORDERS = [
@@ -79,28 +108,59 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("settles", [True, False])
+@pytest.mark.parametrize("passes", [True, False])
 def test_what_was_set_last_counts(
-    state: KernelState, order: list[tuple[str, tuple[Any, ...]]], settles: bool
+    state: KernelState, order: list[tuple[str, tuple[Any, ...]]], passes: bool
 ) -> None:
     for given in order:
         set_all(state, given)
-        assert state.quick_code(None, (64,), None, None) == "no-source"
-        if settles:
-            state.take_over()
-    state.settle()
+        if passes:
+            assert state.quick_code(None, (64,), None, None) == "no-source"
+            set_all(state, given)
+    state.take_over()
     assert state.arguments[1] == packed(b"i", 2)
 
 
-def test_many_ways_of_setting_are_not_held_for_ever(state: KernelState) -> None:
-    for number in range(4 * kernels.MOST_HELD):
-        indices = [index for index in range(4) if number >> index & 1] or [0]
-        given = tuple(each for index in indices for each in (index, b"i", number))
-        set_all(state, ("pack", given))
-        state.quick_code(None, (64,), None, None)
-    assert len(state._held) <= kernels.MOST_HELD
-    state.settle()
-    assert state.arguments[0] == packed(b"i", 4 * kernels.MOST_HELD - 1)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("pack", (2, b"i", 1.5, 3, b"f", 7)),
+        ("pack", (3, b"i", 7, 2, b"f", 1.5)),
+        ("pack", (2, b"i", 7)),
+        ("multi", (2, np.int32(7))),
+        ("unknown", None),
+    ],
+)
+def test_arguments_that_are_given_in_another_way_are_looked_at(
+    state: KernelState, changed: tuple[str, Any]
+) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    set_all(state, ("pack", (2, b"i", 7, 3, b"f", 1.5)))
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    assert state.quick_code(None, (64,), None, None) == "too-small"
+    set_all(state, changed)
+    assert state.quick_code(None, (64,), None, None) == ""
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    if changed[1] is not None:
+        assert state.quick_code(None, (64,), None, None) == "too-small"
+
+
+def test_a_number_that_counts_no_more_does_not_stand_in_the_way(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    state.entry.skipped = frozenset()  # type: ignore[union-attr]
+    for number in (1, 2):
+        set_all(state, ("pack", (2, b"i", number)))
+        assert state.quick_code(None, (64,), None, None) == ""
+        state.remember(state.way(None, (64,), None, None), "too-small")
+        state.pending.clear()
+    state.entry.skipped = frozenset({2})  # type: ignore[union-attr, misc]
+    set_all(state, ("pack", (2, b"i", 3)))
+    assert state.quick_code(None, (64,), None, None) == ""
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    for number in (4, 5):
+        state.pending.clear()
+        set_all(state, ("pack", (2, b"i", number)))
+        assert state.quick_code(None, (64,), None, None) == "too-small"
 
 
 def test_launches_that_differ_in_a_number_that_counts_are_looked_at_again(
@@ -123,6 +183,13 @@ def test_several_sizes_in_turn_all_pass_quickly(state: KernelState) -> None:
     for size in range(1, 9):
         assert state.quick_code(None, (size,), None, None) == "too-small"
     assert state.quick_code(None, (9,), None, None) == ""
+
+
+@pytest.mark.parametrize("size", [[64], np.array([64, 64]), iter([64])])
+def test_sizes_that_cannot_be_looked_up_are_looked_at(state: KernelState, size: Any) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    state.remember(state.way(None, (64,), None, None), "too-small")
+    assert state.quick_code(None, size, None, None) == ""
 
 
 def test_a_way_is_looked_at_again_after_more_and_more_launches(state: KernelState) -> None:
