@@ -95,6 +95,8 @@ def main(
 ) -> None:
     """Time the program alone on each device and under `lb exec`; status 1 if a byte differs."""
     os.environ.update(ONE_CORE)
+    # Every process finds its shares by itself.
+    os.environ["LB_HISTORY"] = "off"
     # The warnings are about what compilers say of every program.
     os.environ["PYTHONWARNINGS"] = "ignore"
     size = Size(columns, rows, iterations)
