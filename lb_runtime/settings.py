@@ -5,6 +5,7 @@
     LB_FORCE=1                   split from the first launch on, however small (for tests)
     LB_CPU, LB_GPU               the devices: an index or a part of a name
     LB_EXACT=1, LB_STRICT=1      ask more of a kernel before it is split
+    LB_HISTORY=off               learn nothing from earlier processes, and keep nothing for later ones
     LB_REPORT=1                  a report on standard error when the drop-in ends
     LB_TRACE=FILE                a timeline for Perfetto and chrome://tracing
 
@@ -42,6 +43,8 @@ class Settings:
         cpu, gpu: which device plays which role, as for `lb devices`; None for the choice by rule.
         exact: split only kernels whose values are the same on every device.
         strict: split only where no two work-groups can meet, whatever the data.
+        history: whether launches begin where earlier processes ended, and later ones begin where this one
+            ends; a share that is given, or `force`, leaves the history alone.
         trace: the file that a timeline is written to; None for no timeline.
         report: whether a report goes to standard error when the drop-in ends.
 
@@ -58,6 +61,7 @@ class Settings:
     gpu: str | None = None
     exact: bool = False
     strict: bool = False
+    history: bool = True
     trace: Path | None = None
     report: bool = False
 
@@ -95,6 +99,7 @@ class Settings:
             exact=flag(known, "LB_EXACT"),
             strict=flag(known, "LB_STRICT"),
             report=flag(known, "LB_REPORT"),
+            history=_is_on(known, "LB_HISTORY"),
             cpu=_text(known, "LB_CPU"),
             gpu=_text(known, "LB_GPU"),
         )
@@ -110,6 +115,16 @@ class Settings:
         if share := _text(known, "LB_SHARE"):
             settings = replace(settings, share=_fraction("LB_SHARE", share))
         return settings
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value not in ("", "on", "off"):
+        raise LoadBalancerError(
+            f"environment variable {name} is {value!r}, expected on or off: set it to one of both, or "
+            "unset it for on"
+        )
+    return value != "off"
 
 
 def flag(environment: Mapping[str, str], name: str) -> bool:

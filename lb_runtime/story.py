@@ -231,6 +231,7 @@ class Story:
         self._kernels: dict[str, KernelStory] = {}
         self._operations: dict[str, tuple[int, int]] = {}
         self._faults: dict[tuple[str, str, str], int] = {}
+        self._notes: dict[str, None] = {}
         self._spans: list[Span] = []
         self._dropped_spans = 0
         _stories.add(self)
@@ -256,6 +257,12 @@ class Story:
             if key not in self._faults and len(self._faults) >= CAUSES:
                 key = (OTHERS, OTHERS, "more causes than are told apart")
             self._faults[key] = self._faults.get(key, 0) + 1
+
+    def note(self, text: str) -> None:
+        """Something that the user should know and that took no work from a device; told once."""
+        with self._lock:
+            if len(self._notes) < CAUSES:
+                self._notes[_one_line(text)] = None
 
     def operation(self, name: str, bytes_home: int) -> None:
         """A call of pyopencl, no launch, made bytes come home to the user's device."""
@@ -292,11 +299,13 @@ class Story:
             kernels = list(self._kernels.values())
             operations = list(self._operations.items())
             faults = list(self._faults.items())
+            notes = tuple(self._notes)
         reports = [kernel.report() for kernel in kernels]
         return Report(
             kernels=tuple(each for each in reports if each.launches or each.timed),
             operations=tuple(OperationReport(name, *counts) for name, counts in operations),
             faults=tuple(FaultReport(*key, times) for key, times in faults),
+            notes=notes,
         )
 
     def _forked(self) -> None:

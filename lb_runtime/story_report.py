@@ -122,6 +122,7 @@ class Report:
     kernels: tuple[KernelReport, ...] = ()
     operations: tuple[OperationReport, ...] = ()
     faults: tuple[FaultReport, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def launches(self) -> int:
@@ -195,6 +196,8 @@ class Report:
             yield _operations(self.operations)
         if self.faults:
             yield _faults(self.faults)
+        for note in self.notes:
+            yield f"lb-runtime: {note}"
 
     def _summary(self) -> str:
         saved = "time saved not measured"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,8 +49,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def data_folder_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What was measured on this machine changes no test, and no test changes what was measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        folder = tmp_path_factory.mktemp("data") / "lb-runtime"
+        patch.setenv("LB_DATA_DIR", str(folder))
+        # For processes that are started without any variable of ours: the same folder.
+        patch.setenv("XDG_DATA_HOME", str(folder.parent))
+        folder.mkdir()
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_history(data_folder_of_the_tests: None) -> None:
+    """No test begins where another one has ended."""
+    Path(os.environ["LB_DATA_DIR"], "history.sqlite").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ ROOMS = [
     "lb_runtime.timeline",
     "lb_runtime.story_report",
     "lb_runtime.story",
+    "lb_runtime.history",
     "lb_runtime.dropin",
     "lb_runtime.intercept",
     "lb_runtime.tuning",

@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "exec": "Run a Python program unchanged, its launches split across both.",
     "explain": "Say whether a kernel can be split, and why.",
     "graph": "Show a kernel's program graph.",
+    "history": "Show or clear what was learned about launches on this machine.",
     "predict": "Predict the CPU fraction of a launch.",
     "run": "Run a kernel, split across the CPU and the GPU.",
     "tune": "Measure this machine, and fit the model to it.",

@@ -31,6 +31,7 @@ from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.touches import Touches
 from lb_runtime.dropin.world import BUSY, UNTRACKED, Touch, World
 from lb_runtime.errors import BytesLostError
+from lb_runtime.history.writer import History
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
 from lb_runtime.story_report import Report
@@ -38,6 +39,8 @@ from lb_runtime.timeline import write_timeline
 
 DRAIN_SECONDS = 60.0
 """How long the end waits for work in flight."""
+HISTORY_SECONDS = 3.0
+"""How long the end waits for what is being written to the history."""
 PASSING = ("first-launches", "timing", "no-gain", "busy", "fault", "arguments-unknown")
 """The codes that do not stay."""
 MOST_IN_FLIGHT = 4096
@@ -99,7 +102,10 @@ class DropIn:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.story = Story(tracing=settings.trace is not None)
-        self.scout = Scout(settings)
+        # A share that is given, or forced splits, say nothing about what gains.
+        learns = settings.history and settings.mode == "on" and not settings.force
+        self.history = History(self.story.note) if learns and settings.share is None else None
+        self.scout = Scout(settings, self.history)
         self.worlds: dict[int, World] = {}
         self._lock = threading.Lock()
         self.process = os.getpid()
@@ -484,7 +490,11 @@ class DropIn:
         """Have the devices and the model at hand before the first launch, beside the program."""
         if self.settings.force:
             return
-        if self.settings.share is None:
+        if self.settings.share is None and (self.history is None or not self.history.is_there):
+            # Importing is for this thread: done by another one while the program ends of Ctrl-C, it
+            # would change the exit status.
+            import lb_runtime.tuned.apply  # noqa: F401
+
             self.scout.ask(self.scout.load_model, "model")
         self.scout.ask(self._look_at_machine, "builder")
 
@@ -543,10 +553,23 @@ class DropIn:
             if not world.close(DRAIN_SECONDS, at_exit=at_exit):
                 self.story.fault("close", TimeoutError("work in flight did not end in time"))
             BUSY.discard(world)
+        if self.history is not None:
+            self._keep_history(self.history, worlds)
         if self.settings.trace is not None:
             write_timeline(self.settings.trace, *self.story.spans())
         if self.settings.report:
             self.report().render(Console(stderr=True))
+
+    def _keep_history(self, history: History, worlds: list[World]) -> None:
+        """Have written what is known at the end, also of launches whose share has not settled."""
+        try:
+            for world in worlds:
+                for entry in list(world.entries.values()):
+                    for decision in list(entry.decisions.values()):
+                        decision.note()
+            history.close(HISTORY_SECONDS)
+        except Exception as error:
+            self.tell("history", error)
 
     def _check(self) -> None:
         """Raise AssertionError unless every memory's maps hold together."""

@@ -27,6 +27,7 @@ from lb_runtime.dropin.arguments import BufferRef, Captured, Key, launch_argumen
 from lb_runtime.dropin.decisions import Decision
 from lb_runtime.dropin.mirror import CPU, Machine, Mirror
 from lb_runtime.dropin.ready import Home, Ready, make_ready
+from lb_runtime.dropin.recall import Recall
 from lb_runtime.errors import BuildError, LaunchError, LoadBalancerError
 from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
@@ -36,13 +37,13 @@ from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.settings import Settings
 from lb_runtime.story import KernelStory
-from lb_runtime.tuned.apply import Advice
 from predictor.errors import PredictorError
 from predictor.frontend import split_options
-from predictor.predict import prior
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.world import World
+    from lb_runtime.history.writer import History
+    from lb_runtime.tuned.apply import Advice
 
 MOST_DECISIONS = 512
 """Of one kernel: what is launched in more ways than these is not judged any more."""
@@ -102,8 +103,9 @@ class Question:
 class Scout:
     """A few threads that work off what is asked of them; what is asked of one of them, in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, history: History | None = None) -> None:
         self.machine = Machine(settings)
+        self.history = history
         self._looked: dict[tuple[str, str, str], Kernel] = {}
         self._look_lock = Lock()
         self._asked: dict[str, SimpleQueue[Callable[[], None] | None]] = {}
@@ -163,12 +165,17 @@ class Scout:
             for name in names[:MOST_KERNELS_AHEAD]:
                 kernel = self.look_at(source, options, name)
                 if isinstance(mirror, Mirror):
+                    if self.history is not None and Recall(self.history, kernel, mirror).is_empty:
+                        self.ask(self.load_model, "model")
                     build_ahead(kernel, mirror)
 
     def load_model(self) -> None:
         """Have the model at hand, once."""
         with self._model_lock:
             if self._advice is None and not self._no_model:
+                # A program whose launches are known does not wait for what a prediction needs.
+                from lb_runtime.tuned.apply import Advice
+
                 try:
                     self._advice = Advice(self.machine.look())
                 except (LoadBalancerError, PredictorError) as error:
@@ -188,6 +195,8 @@ class Scout:
                 return predicted.cpu_fraction
             except PredictorError as error:
                 self._no_model = str(error)
+        from predictor.predict import prior
+
         return prior().cpu_fraction
 
 
@@ -229,6 +238,8 @@ class Entry:
         self.read_only: frozenset[int] = frozenset()
         """The buffer arguments that the kernel cannot write, by index."""
         self.decisions: dict[Key, Decision] = {}
+        self.recall: Recall | None = None
+        """What earlier processes found out about the kernel; None where there is no history."""
         self._lock = Lock()
         self._is_asked = False
         self.varying: frozenset[int] = frozenset()
@@ -266,11 +277,14 @@ class Entry:
             self.read_only = frozenset(
                 index for index, each in enumerate(parameters) if each.is_read_only
             )
+            history, mirror = self.world.scout.history, self.world.mirror
+            if history is not None and mirror is not None and not kernel.facts.reasons:
+                self.recall = Recall(history, kernel, mirror)
             self.kernel = kernel
             if kernel.facts.reasons:
                 first = kernel.facts.reasons[0]
                 self._hopeless(first.code, first.detail)
-            elif not self.world.settings.force and (mirror := self.world.mirror) is not None:
+            elif not self.world.settings.force and mirror is not None:
                 self.world.scout.ask(lambda: build_ahead(kernel, mirror), "builder")
 
     def _hopeless(self, code: str, detail: str) -> None:
@@ -298,9 +312,16 @@ class Entry:
             return self.decision(question)
         if len(self.decisions) >= MOST_DECISIONS:
             return None
-        made = Decision(self, question)
+        known = None
+        if self.recall is not None:
+            recalled = self.recall.find(question, self.skipped, self.varying)
+            if recalled is not None:
+                known, self.varying = recalled
+                self.skipped = self.skipped | self.varying
+                key = question.key(self.skipped)
+        made = Decision(self, question, known)
         found = self.decisions.setdefault(key, made)
-        if found is made:
+        if found is made and made.code == "first-launches":
             if self.world.settings.force:
                 self._decide(found)
             else:
@@ -373,12 +394,12 @@ class Entry:
     def _decide(self, decision: Decision) -> None:
         settings = self.world.settings
         try:
-            share = settings.share
+            share = decision.recalled_share if settings.share is None else settings.share
             ready = self._ready(decision.question, None if share is None else self._mine(share))
             if not isinstance(ready, Ready):
                 decision.passes(*ready)
                 return
-            decision.is_fixed = settings.force or share is not None
+            decision.is_fixed = settings.force or settings.share is not None
             decision.ready = ready
             decision.code = "observing" if settings.mode == "observe" else ""
         except BuildError as error:
