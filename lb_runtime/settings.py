@@ -3,6 +3,7 @@
     LB_RUNTIME=off|observe|on    what is done with launches
     LB_SHARE=0.25                the CPU's share of the work, instead of a predicted or measured one
     LB_FORCE=1                   split from the first launch on, however small (for tests)
+    LB_POLICY=NAME               adaptive (the default), predicted, dynamic or fixed: how shares are chosen
     LB_CPU, LB_GPU               the devices: an index or a part of a name
     LB_EXACT=1, LB_STRICT=1      ask more of a kernel before it is split
     LB_HISTORY=off               learn nothing from earlier processes, and keep nothing for later ones
@@ -16,15 +17,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeVar
 
 from lb_runtime.errors import LoadBalancerError
 
+Name = TypeVar("Name", bound=str)
 Mode = Literal["off", "observe", "on"]
 MODES: tuple[Mode, ...] = ("off", "observe", "on")
+Policy = Literal["adaptive", "predicted", "dynamic", "fixed"]
+POLICIES: tuple[Policy, ...] = ("adaptive", "predicted", "dynamic", "fixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class Settings:
             "on" splits those that can gain.
         share: the CPU's share of every split launch, a fraction in [0, 1]; None for a share that is
             predicted and then measured.
+        policy: how shares are chosen: "adaptive" begins at the prediction and follows what is measured;
+            "predicted" stays there; "dynamic" hands out chunks where that is safe; "fixed" keeps to `share`,
+            as all do where one is given.
         force: split from the first launch on, analysed by the calling thread, down to one work-group,
             whether or not a gain is to be had. It is for tests.
         min_seconds: a launch that the user's device runs in less is too small to be split.
@@ -54,6 +61,7 @@ class Settings:
 
     mode: Mode = "on"
     share: float | None = None
+    policy: Policy = "adaptive"
     force: bool = False
     min_seconds: float = 0.001
     mirror_timeout_seconds: float = 30.0
@@ -70,6 +78,14 @@ class Settings:
             raise LoadBalancerError(
                 f"mode {self.mode!r} given, expected off (pyopencl as it is), observe (nothing is "
                 "split) or on"
+            )
+        if self.policy not in POLICIES:
+            raise LoadBalancerError(
+                f"policy {self.policy!r} given, expected adaptive, predicted, dynamic or fixed"
+            )
+        if self.policy == "fixed" and self.share is None:
+            raise LoadBalancerError(
+                "policy 'fixed' given without a share, expected one too: --share, or LB_SHARE"
             )
         if self.share is not None and not 0 <= self.share <= 1:
             raise LoadBalancerError(
@@ -99,32 +115,32 @@ class Settings:
             exact=flag(known, "LB_EXACT"),
             strict=flag(known, "LB_STRICT"),
             report=flag(known, "LB_REPORT"),
-            history=_is_on(known, "LB_HISTORY"),
+            history=_one_of(known, "LB_HISTORY", ("on", "off"), "on") == "on",
             cpu=_text(known, "LB_CPU"),
             gpu=_text(known, "LB_GPU"),
         )
         if trace := _text(known, "LB_TRACE"):
             settings = replace(settings, trace=Path(trace))
-        if mode := _text(known, "LB_RUNTIME"):
-            if mode.lower() not in MODES:
-                raise LoadBalancerError(
-                    f"environment variable LB_RUNTIME is {mode!r}, expected off, observe or on: set "
-                    "it to one of these, or unset it"
-                )
-            settings = replace(settings, mode=cast(Mode, mode.lower()))
-        if share := _text(known, "LB_SHARE"):
-            settings = replace(settings, share=_fraction("LB_SHARE", share))
-        return settings
-
-
-def _is_on(environment: Mapping[str, str], name: str) -> bool:
-    value = environment.get(name, "").strip().lower()
-    if value not in ("", "on", "off"):
-        raise LoadBalancerError(
-            f"environment variable {name} is {value!r}, expected on or off: set it to one of both, or "
-            "unset it for on"
+        share = _text(known, "LB_SHARE")
+        return replace(
+            settings,
+            mode=_one_of(known, "LB_RUNTIME", MODES, settings.mode),
+            share=None if share is None else _fraction("LB_SHARE", share),
+            policy=_one_of(known, "LB_POLICY", POLICIES, settings.policy),
         )
-    return value != "off"
+
+
+def _one_of(environment: Mapping[str, str], name: str, known: Sequence[Name], unset: Name) -> Name:
+    value = environment.get(name, "").strip()
+    for each in known:
+        if value.lower() == each:
+            return each
+    if value:
+        raise LoadBalancerError(
+            f"environment variable {name} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}: "
+            "set it to one of these, or unset it"
+        )
+    return unset
 
 
 def flag(environment: Mapping[str, str], name: str) -> bool:

@@ -115,6 +115,7 @@ ANALYSIS = [
     "exactness",
     "device_text",
     "facts",
+    "uneven",
     "accesses",
     "image_boxes",
     "footprints",

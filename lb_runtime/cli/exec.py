@@ -18,7 +18,7 @@ from lb_runtime.cli.console import WIDTH_WITHOUT_TERMINAL
 from lb_runtime.cli.devices import role_options
 from lb_runtime.cli.launches import Share, judging_options
 from lb_runtime.program import Kind, Program, take_names_back
-from lb_runtime.settings import MODES, Mode, Settings
+from lb_runtime.settings import MODES, POLICIES, Mode, Policy, Settings
 
 
 class _NewFile(click.Path):
@@ -105,6 +105,11 @@ class _Ending:
     type=Share(),
     help="The CPU's share of each split launch; auto predicts and measures it [env: LB_SHARE].",
 )
+@click.option(
+    "--policy",
+    type=click.Choice(POLICIES, case_sensitive=False),
+    help="How shares are chosen; fixed needs --share [env: LB_POLICY; default: adaptive].",
+)
 @role_options
 @judging_options
 @click.option("-m", "is_module", is_flag=True, help="PROGRAM is a module's name, as for python -m.")
@@ -121,6 +126,7 @@ def command(
     trace: Path | None,
     mode: Mode | None,
     share: float | None,
+    policy: Policy | None,
     cpu: str | None,
     gpu: str | None,
     exact: bool | None,
@@ -147,6 +153,7 @@ def command(
     settings = replace(
         settings,
         mode=mode or settings.mode,
+        policy=policy or settings.policy,
         cpu=cpu or settings.cpu,
         gpu=gpu or settings.gpu,
         exact=exact or settings.exact,

@@ -77,6 +77,9 @@ class Task:
         """Do it. Raises nothing that `status` could tell instead."""
         raise NotImplementedError
 
+    def ended(self, conductor: Conductor) -> None:
+        """Called when it is done and nobody waits for it any more. Raises nothing."""
+
     def finish(self, world: World | None = None) -> None:
         """Let go of what waits for the task."""
         self.done.set()
@@ -147,6 +150,11 @@ class Conductor:
                 return
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be done."""
+        return self.tasks.empty()
+
+    @property
     def has_ended(self) -> bool:
         """Whether it was closed, and has done all that it was given."""
         return self.is_closed and (self._thread is None or not self._thread.is_alive())
@@ -174,6 +182,8 @@ class Conductor:
             if not self.is_ended:
                 self._do(task)
             task.finish(self.world)
+            if not self.is_ended:
+                task.ended(self)
             del task
         if self._hand is not None:
             self._hand.close()

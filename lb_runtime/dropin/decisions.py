@@ -1,53 +1,53 @@
 """What becomes of the launches of one kernel with one range and one set of argument sizes.
 
 At first they pass, while the kernel is looked at. Then the user's device is timed alone, a few times; a
-launch too short to gain passes for good. Others are split where the model says, and the cut follows the
-times that both devices take. A split that turns out no faster passes for a while and is tried again. What an
-earlier process found out stands in for the first times and the model; it is corrected as ever.
+launch too short to gain passes for good. From then on a policy says how each is run, and learns from it
+(`lb_runtime.shares`): it begins where the model says, or where an earlier process has ended. The cuts that it
+asks for are made beside the program; until one is there, launches run at the one before.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from statistics import median
 from threading import Lock
-from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from lb_runtime.dropin.believed import AWAY, HOME, RECALLED_TIMES, whole_at_home
 from lb_runtime.dropin.ready import Ready
-from lb_runtime.history.known import TIMES_KEPT, Code, Known
+from lb_runtime.dropin.tally import Tally
+from lb_runtime.history.known import Code, Known
 from lb_runtime.memory.byte_map import Place
+from lb_runtime.shares.observation import Choice, Observation
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.scout import Entry, Question
+    from lb_runtime.shares.policy import Policy
 
 ALONE_FIRST = 2
 """So many launches are timed on the user's device before the first split."""
-ALONE_AGAIN = 1024
-"""After so many splits the user's device is timed again."""
-JUDGED_BY = 9
-"""So many splits tell whether splitting gains."""
-GAIN = 0.97
-"""A split must take less than this part of the time that the user's device takes alone."""
-FIRST_REST = 32
-"""For so many launches a split that did not gain is not tried again; twice as many each time."""
-LONGEST_REST = 4096
-SETTLED = 0.03
-"""A cut that is off by less than this part of the range stays."""
-RATES_KEPT = 7
-"""A device's rate is the median of its last so many launches: one that was disturbed moves no cut."""
-PATIENCE = 2
-"""The n-th move of a cut waits for n times as many launches since the one before."""
-
-RECALLED_TIMES = 3
-"""So few times alone of an earlier process are taken over that new ones soon outnumber them."""
-CHECKED_AFTER = 32
-"""After so many splits at a share of an earlier process the user's device is timed again."""
-RECALLED_MOVES = 2
-"""A share that an earlier process found waits for as many launches as after so many moves."""
+UNLEARNED = 16
+"""So many launches may end before they are learned from."""
+MOST_CUTS = 32
+"""Cuts of one kind of launch that are kept."""
+PATIENCE, LONGEST_PATIENCE = 2, 16
+"""The n-th move of a cut waits for n times as many launches since the one before: bytes move with it."""
+SETTLED_AFTER = 9
+"""After so many launches in one way it is what has been found out."""
+ONE_OF = 3
+"""Of so many launches the middle one is learned from then on."""
+RESTS = ("single", "predicted")
+"""Why a device takes whole launches, where nothing is to be measured."""
 NOTED_AFTER = 64
-"""After so many launches more a share that has settled is noted again."""
+"""After so many launches more it is noted again."""
+
+
+class InChunks(NamedTuple):
+    """A launch is to run in chunks: as `ready` runs, but for the cut; `choice` says how fast devices are."""
+
+    ready: Ready
+    choice: Choice
 
 
 class Decision:
@@ -59,47 +59,44 @@ class Decision:
     def __init__(self, entry: Entry, question: Question, known: Known | None = None) -> None:
         self.entry = entry
         self.question = question
+        self.known = known
         self.code = "first-launches"
         self.detail = ""
         self.ready: Ready | None = None
+        """The cut at which launches run, but for those that compare."""
         self.is_fixed = False
-        self._alone_seconds: deque[float] = deque(maxlen=9)
-        self._split_seconds: deque[float] = deque(maxlen=JUDGED_BY)
-        self._rates: dict[Place, deque[float]] = {}
-        self._pass_next = 0
-        self._rest = FIRST_REST
-        self._splits = 0
-        self._moves = 0
-        self._since_move = 0
-        self._is_moving = False
+        """Whether the share was given, and launches are split whatever that gains."""
+        self._policy: Policy | None = None
+        self._cuts: OrderedDict[int, Ready | None] = OrderedDict()
+        """What was made by the number of work-groups of the user's device; None where it is asked for."""
+        self._may_chunk = False
+        self._unlearned: deque[Observation] = deque(maxlen=UNLEARNED)
+        self._warm: deque[object] = deque(maxlen=4)
+        """The mirror's programs that have run."""
+        self._alone_seconds: deque[float] = deque(maxlen=5)
         self._lock = Lock()
-        self.recalled_share: float | None = None
-        """The CPU's share that an earlier process came to; None where it is to be predicted."""
         self._skipped, self._varying = entry.skipped, entry.varying
         """What such launches may differ in, also where later ones may differ in more."""
         self._found: Code | None = None
-        self._counted = [0, 0]
-        """Launches alone and split that are not noted yet; and the last times of these."""
-        self._new_alone: deque[float] = deque(maxlen=TIMES_KEPT)
-        self._new_split: deque[float] = deque(maxlen=TIMES_KEPT)
-        self._moved_bytes = 0, 0
+        self._tally = Tally()
+        self._moves = self._since_move = 0
+        self._way: tuple[float, ...] = ()
+        self._since_way = 0
+        """How many launches in a row were chosen to run in one way."""
+        self._since_noted = 0
         if known is not None:
             self._recall(known)
 
     def _recall(self, known: Known) -> None:
         """Begin where an earlier process has ended."""
-        self.recalled_share = known.cpu_share
         self._alone_seconds.extend(known.alone_seconds[-RECALLED_TIMES:])
         if self._is_short:
             self._found = "too-small"
             self.passes("too-small", f"{self._alone_text} alone, in an earlier process")
-        elif known.code != "too-small":
+        elif known.cpu_share is None or known.code == "too-small":
+            self.known = None
+        else:
             self._found = known.code
-            self._moves = RECALLED_MOVES
-            self._splits = ALONE_AGAIN - CHECKED_AFTER
-            if known.code == "no-gain":
-                self._pass_next = FIRST_REST
-                self._rest = 2 * FIRST_REST
 
     @property
     def _is_short(self) -> bool:
@@ -113,31 +110,96 @@ class Decision:
     def _alone_text(self) -> str:
         return f"{median(self._alone_seconds) * 1e3:.3g} ms"
 
-    def choose(self) -> Ready | str:
+    def begin(self, ready: Ready, policy: Policy | None) -> None:
+        """The first cut is made, and `policy` says what comes then; without one the cut stays."""
+        with self._lock:
+            self.ready = ready
+            self._policy = policy
+            self.is_fixed = policy is None
+            self._cuts[ready.user_groups] = ready
+            self._may_chunk = ready.may_chunk
+
+    def choose(self) -> Ready | InChunks | str:
         """What to do with the next launch: how to run it, or why it passes."""
         if self.code:
             return self.code
-        if self.is_fixed:
-            return self.ready or "first-launches"
         with self._lock:
+            if self._policy is None:
+                return self.ready or "first-launches"
             if len(self._alone_seconds) < ALONE_FIRST:
                 return "timing"
-            if self._pass_next:
-                self._pass_next -= 1
-                return "no-gain"
-            self._splits += 1
-            if self._splits % ALONE_AGAIN == 0:
-                return "timing"
-        return self.ready or "first-launches"
+            choice = self._policy.choose()
+            if choice.whole == HOME:
+                return "no-gain" if _is_rest(choice) else "timing"
+            if choice.is_chunked and self._may_chunk and self.ready is not None:
+                return InChunks(self.ready, choice)
+            return self._cut(choice) or "first-launches"
 
-    @property
-    def rests(self) -> bool:
-        """Whether the next launch passes because splits did not gain; counts it as passed if so."""
+    def rest(self) -> int:
+        """How many launches pass now without being timed, because no split gains. They count as passed."""
         with self._lock:
-            if not self._pass_next or self.code or self.is_fixed:
-                return False
-            self._pass_next -= 1
-            return True
+            if self._policy is None or self.code or len(self._alone_seconds) < ALONE_FIRST:
+                return 0
+            return self._policy.skip() if _is_rest(self._policy.choose()) else 0
+
+    def _cut(self, choice: Choice) -> Ready | None:
+        """The cut that was chosen, where it is made; else it is asked for, and the one before serves."""
+        if self.ready is None:
+            return None
+        user_share = choice.shares[HOME]
+        total = self.ready.groups
+        groups = round(user_share * total)
+        if user_share > 0.0:
+            groups = min(max(groups, 1), total - 1)
+        if groups not in self._cuts:
+            self._cuts[groups] = None
+            if len(self._cuts) > MOST_CUTS:
+                self._cuts.popitem(last=False)
+            self.entry.make_cut(self, groups / total, groups)
+        made = self._cuts[groups]
+        if made is None or made is self.ready or choice.why == "compare":
+            return made or self.ready
+        # Away from one device and to one there is no waiting.
+        is_split = choice.whole is None and len(self.ready.works) > 1
+        if is_split and self._since_move < min(PATIENCE * self._moves, LONGEST_PATIENCE):
+            return self.ready
+        self.ready = made
+        self._moves += is_split
+        self._since_move = 0
+        self._tally.moved()
+        return made
+
+    def cut_at(self, base: Ready, groups: int) -> Ready | None:
+        """Where two devices met that ran a launch in chunks, as `base` runs; None where that is no cut.
+
+        To be called by the thread that needs it: it may take milliseconds.
+        """
+        with self._lock:
+            made = self._cuts.get(groups)
+        if made is None:
+            try:
+                made = self.entry.cut_now(self, groups / base.groups)
+            except Exception as error:
+                self.entry.world.story.fault("cut", error)
+        if (
+            made is None
+            or not made.may_chunk
+            or (made.user_groups, made.groups) != (groups, base.groups)
+            or (groups and made.dimension != base.dimension)
+        ):
+            with self._lock:
+                self._may_chunk = False
+            return None
+        with self._lock:
+            self._cuts[groups] = made
+            if len(self._cuts) > MOST_CUTS:
+                self._cuts.popitem(last=False)
+        return made
+
+    def moved(self, groups: int, ready: Ready | None) -> None:
+        """A cut that was asked for is there; None where it could not be made, and the one before stays."""
+        with self._lock:
+            self._cuts[groups] = ready or self.ready
 
     def passes(self, code: str, detail: str) -> None:
         """Let all launches from now on pass."""
@@ -145,13 +207,15 @@ class Decision:
         self.code = code
         self.entry.story.declined(code, detail)
 
-    def ran_alone(self, seconds: float) -> None:
-        """Learn from a whole launch whose kernel took so long on the user's device."""
-        self.entry.story.alone(seconds, self.question.size)
+    # What launches show
+
+    def ran_alone(self, kernel_seconds: float, total_seconds: float) -> None:
+        """Take in a whole launch on the user's device: what the kernel took, and all of it."""
+        self.entry.story.alone(kernel_seconds, self.question.size)
         with self._lock:
-            self._alone_seconds.append(seconds)
-            self._counted[0] += 1
-            self._new_alone.append(seconds)
+            self._alone_seconds.append(kernel_seconds)
+            self._tally.alone(total_seconds)
+            self._unlearned.append(whole_at_home(total_seconds))
             is_short = self._is_short
         if is_short and not self.is_fixed and not self.code:
             self._found = "too-small"
@@ -162,53 +226,83 @@ class Decision:
         self,
         ready: Ready,
         total_seconds: float,
-        seconds: Mapping[Place, float],
+        kernel_seconds: Mapping[Place, float],
+        busy_seconds: Mapping[Place, float],
         to_mirror_bytes: int,
         home_bytes: int,
+        *,
+        is_chunked: bool = False,
     ) -> None:
-        """Learn from a split launch that has ended."""
+        """Take in a launch in which the mirror had a part, that has ended."""
         world = self.entry.world
         self.entry.story.split(
             cpu_share=ready.cpu_share,
             total_seconds=total_seconds,
-            device_seconds={world.row(place): value for place, value in seconds.items()},
+            device_seconds={world.row(place): value for place, value in kernel_seconds.items()},
             bytes_to_mirror=to_mirror_bytes,
             bytes_home=home_bytes,
             size=self.question.size,
         )
-        self._moved_bytes = to_mirror_bytes, home_bytes
-        if not self.is_fixed:
-            self._follow(ready, total_seconds, seconds)
-
-    def moved(self, ready: Ready | None) -> None:
-        """A new cut is there; None where it could not be made."""
-        with self._lock:
-            self._is_moving = False
-            if ready is not None:
-                self.ready = ready
-                self._split_seconds.clear()
-                self._new_split.clear()
-
-    def _follow(self, ready: Ready, total_seconds: float, seconds: Mapping[Place, float]) -> None:
-        if ready is not self.ready:
+        if self.is_fixed:
             return
+        if not self._is_warm(ready):
+            return
+        home = ready.user_share
+        seconds = [max(busy_seconds.get(place, 0.0), 1e-9) for place in (Place.USER, Place.MIRROR)]
+        observation = Observation(
+            (home, 1 - home),
+            (seconds[HOME] if home > 0 else 0.0, seconds[AWAY] if home < 1 else 0.0),
+            total_seconds,
+            to_mirror_bytes + home_bytes,
+            is_chunked,
+        )
         with self._lock:
-            self._split_seconds.append(total_seconds)
-            self._counted[1] += 1
-            self._new_split.append(total_seconds)
-            for work in ready.works:
-                rate = work.items / max(seconds.get(work.place, 0.0), 1e-7)
-                self._rates.setdefault(work.place, deque(maxlen=RATES_KEPT)).append(rate)
-            self._since_move += 1
-            wanted = self._wanted_user_share(ready)
-            has_settled = wanted is None and self._rest_if_no_gain()
-            if wanted is not None:
-                self._is_moving = True
-                self._moves += 1
-                self._since_move = 0
-        if wanted is not None:
-            self.entry.move_cut(self, wanted)
-        elif has_settled:
+            self._tally.split(total_seconds, to_mirror_bytes, home_bytes)
+            self._unlearned.append(observation)
+
+    def _is_warm(self, ready: Ready) -> bool:
+        """Whether a device has run the program before: some drivers compile at the first launch."""
+        program = ready.programs.get(Place.MIRROR)
+        if program in self._warm:
+            return True
+        self._warm.append(program)
+        return False
+
+    def learn(self) -> None:
+        """Have the policy learn from the launches that have ended since."""
+        with self._lock:
+            if self._policy is None or not self._unlearned:
+                return
+            if self._since_way >= SETTLED_AFTER and len(self._unlearned) < ONE_OF:
+                # Learning takes a core's time from a device: the middle one of a few launches will do.
+                return
+            launches = len(self._unlearned)
+            if self._since_way >= SETTLED_AFTER:
+                by_time = sorted(self._unlearned, key=lambda each: each.total_seconds)
+                self._policy.learn(by_time[(launches - 1) // 2])
+                self._unlearned.clear()
+            while self._unlearned:
+                self._policy.learn(self._unlearned.popleft())
+            self._since_way += launches
+            self._since_move += launches
+            self._since_noted += launches
+            choice = self._policy.choose()
+            if choice.shares != self._way:
+                self._way, self._since_way = choice.shares, 0
+            began_to_rest = _is_rest(choice) and self._found != "no-gain"
+            if began_to_rest:
+                self._found = "no-gain"
+            elif choice.whole != HOME and self._since_way >= SETTLED_AFTER:
+                is_new, self._found = self._found != "split", "split"
+                is_due = is_new or self._since_noted >= NOTED_AFTER
+            else:
+                is_due = False
+        if began_to_rest:
+            self.entry.story.declined(
+                "no-gain",
+                "the user's device alone was as fast; a split is tried again now and then",
+            )
+        if began_to_rest or is_due:
             self.note()
 
     def note(self) -> None:
@@ -218,56 +312,20 @@ class Decision:
             return
         with self._lock:
             # While a split is tried again, what was found before stands.
-            code = self._found or ("split" if self._split_seconds or self._counted[1] else None)
+            code = self._found or ("split" if self._tally.split_launches else None)
             if code is None or not self._alone_seconds or self.code not in ("", code):
                 return
-            share = self.recalled_share if ready is None else ready.cpu_share
+            share = None if ready is None else ready.cpu_share
             if share is None and code != "too-small":
                 return
-            known = Known(
-                recall.key(self.question, self._skipped, self._varying),
-                recall.name,
-                code,
-                share,
-                tuple(self._new_alone),
-                tuple(self._new_split),
-                self._counted[0],
-                self._counted[1],
-                self._moved_bytes[0],
-                self._moved_bytes[1],
-                time(),
-            )
-            self._counted = [0, 0]
-            self._new_alone.clear()
-            self._new_split.clear()
+            if not (self._tally.alone_launches or self._tally.split_launches):
+                return
+            key = recall.key(self.question, self._skipped, self._varying)
+            known = self._tally.take(recall, key, code, share)
+            self._since_noted = 0
         recall.note(known)
 
-    def _wanted_user_share(self, ready: Ready) -> float | None:
-        """Where the cut should be; None where it stays."""
-        if self._is_moving or len(ready.works) < 2 or len(self._rates) < 2:
-            return None
-        if self._since_move < PATIENCE * self._moves:
-            return None
-        mine, theirs = (median(self._rates[place]) for place in (Place.USER, Place.MIRROR))
-        wanted = mine / (mine + theirs)
-        items = {work.place: work.items for work in ready.works}
-        now = items[Place.USER] / sum(items.values())
-        return wanted if abs(wanted - now) > SETTLED else None
 
-    def _rest_if_no_gain(self) -> bool:
-        """Let the next launches pass if splits did not gain; whether there is something to note."""
-        if len(self._split_seconds) < JUDGED_BY or self._is_moving:
-            return False
-        if median(self._split_seconds) > GAIN * median(self._alone_seconds):
-            self._found = "no-gain"
-            self._pass_next = self._rest
-            self._rest = min(LONGEST_REST, 2 * self._rest)
-            self._split_seconds.clear()
-            self._rates.clear()
-            self._moves = self._since_move = 0
-            self.entry.story.declined(
-                "no-gain", f"a split was no faster; tried again after {self._pass_next} launches"
-            )
-            return True
-        is_new, self._found = self._found != "split", "split"
-        return is_new or self._counted[1] >= NOTED_AFTER
+def _is_rest(choice: Choice) -> bool:
+    """Whether the user's device takes launches because no split gains, and not only to be timed."""
+    return choice.whole == HOME and choice.why in RESTS

@@ -48,6 +48,7 @@ class KernelState:
         "is_given_out",
         "name",
         "pending",
+        "rests",
         "shape",
         "story",
     )
@@ -63,6 +64,8 @@ class KernelState:
         """Whether the kernel's handle was: then its arguments are not known."""
         self.shape: tuple[Any, Any, Any] | None = None
         """Global size, local size and offset of the launch that is being looked at."""
+        self.rests = 0
+        """How many launches like it, itself included, pass because no split gains."""
         self._quick: dict[Any, _Pass] = {}
         self._latest = NO_PASS
         self._is_dropped = False
@@ -73,8 +76,11 @@ class KernelState:
         """What picks the numbers that count, by the way they are given, with how many are, and which."""
         self._skipped: frozenset[int] = frozenset()
 
-    def remember(self, way: Any, code: str) -> None:
-        """Pass the next launches of this way for the same reason. Buffers may have changed in between."""
+    def remember(self, way: Any, code: str, launches: int = 0) -> None:
+        """Pass the next launches of this way for the same reason, so many where that is given.
+
+        Buffers may have changed in between.
+        """
         try:
             known = self._quick.get(way)
         except TypeError:
@@ -85,6 +91,7 @@ class KernelState:
             patience = min(2 * known.patience, MOST_QUICK_LAUNCHES)
         elif len(self._quick) >= MOST_QUICK_WAYS:
             self._forget_ways()
+        patience = launches or patience
         self._quick[way] = self._latest = _Pass(way, code, patience)
 
     def way(self, queue: Any, global_size: Any, local_size: Any, offset: Any) -> Any:

@@ -17,6 +17,8 @@ from lb_runtime.analysis.verdict import AtomicZone, Merge
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.plan import MemoryPlan, Plan, memory_plans
 
+FEWEST_CHUNKED = 8
+"""With fewer work-groups there is nothing to even out."""
 MOST_RUNS = 64
 """A region of more runs than these is no set of ranges any more, but comes home at once."""
 
@@ -66,8 +68,9 @@ class Written:
 class Ready:
     """A launch that is planned and built.
 
-    `cpu_share` is the share of the work-items that the CPU runs. `programs` are built for each place that
-    takes part, and for the user's device always: there everything can be done, should the mirror fail.
+    `cpu_share` is the share of the work-items that the CPU runs; of `groups` work-groups along `dimension`,
+    which is cut, the user's device has `user_groups`. `programs` are built for each place that takes part,
+    and for the user's device always: there everything can be done, should the mirror fail.
     """
 
     kernel_name: str
@@ -76,6 +79,9 @@ class Ready:
     written: tuple[Written, ...]
     programs: Mapping[Place, Any]
     cpu_share: float
+    groups: int = 1
+    user_groups: int = 1
+    dimension: int = 0
     whole_offset: tuple[int, ...] = ()
     whole_size: tuple[int, ...] = ()
     has_difference: bool = field(init=False)
@@ -86,6 +92,27 @@ class Ready:
         object.__setattr__(self, "has_difference", found)
         together = any(each.home is not Home.STAY for each in self.written)
         object.__setattr__(self, "comes_together", together)
+
+    @property
+    def user_share(self) -> float:
+        """The share of the work-items that the user's device runs."""
+        items = {work.place: work.items for work in self.works}
+        return items.get(Place.USER, 0) / sum(items.values())
+
+    @property
+    def may_chunk(self) -> bool:
+        """Whether what a part leaves does not depend on how many launches it was run in."""
+        simple = all(each.home in (Home.STAY, Home.ROWS) for each in self.written)
+        return simple and self.groups >= FEWEST_CHUNKED
+
+    def piece(self, place: Place, start: int, stop: int) -> Work:
+        """The work-groups from `start` up to `stop`, for one device."""
+        local, total = self.local_size[self.dimension], self.whole_size[self.dimension]
+        begin, end = min(start * local, total), min(stop * local, total)
+        offset, size = list(self.whole_offset), list(self.whole_size)
+        offset[self.dimension] += begin
+        size[self.dimension] = end - begin
+        return Work(place, tuple(offset), tuple(size), ())
 
     def work(self, place: Place) -> Work | None:
         """What a place does; None where it has no part."""
@@ -129,6 +156,7 @@ def make_ready(
     if together and not any(work.place is Place.USER for work in works):
         raise ValueError("a memory comes together at home, but no part runs there")
     nd_range = plan.launch.nd_range
+    user_groups = sum(part.piece.groups for place, part, _ in per_part if place is Place.USER)
     return Ready(
         plan.launch.kernel_name,
         nd_range.local_size,
@@ -136,6 +164,9 @@ def make_ready(
         written,
         programs,
         cpu_share,
+        nd_range.groups[plan.parts[0].piece.dimension],
+        user_groups,
+        plan.parts[0].piece.dimension,
         nd_range.offset,
         nd_range.global_size,
     )

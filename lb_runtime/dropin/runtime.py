@@ -102,9 +102,10 @@ class DropIn:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.story = Story(tracing=settings.trace is not None)
-        # A share that is given, or forced splits, say nothing about what gains.
-        learns = settings.history and settings.mode == "on" and not settings.force
-        self.history = History(self.story.note) if learns and settings.share is None else None
+        # What does not follow the times says nothing about what gains.
+        is_free = settings.policy == "adaptive" and settings.share is None and not settings.force
+        learns = settings.history and settings.mode == "on" and is_free
+        self.history = History(self.story.note) if learns else None
         self.scout = Scout(settings, self.history)
         self.worlds: dict[int, World] = {}
         self._lock = threading.Lock()
@@ -212,6 +213,7 @@ class DropIn:
             if own is not None:
                 state = self.kernel_state(kernel)
                 state.shape = None
+                state.rests = 0
                 way = state.way(queue, global_size, local_size, offset)
                 state.take_over()
                 is_known = True
@@ -224,6 +226,8 @@ class DropIn:
                     code = found
                 if event is None and code not in PASSING:
                     state.remember(way, code)
+                elif code == "no-gain" and state.rests > 1:
+                    state.remember(way, code, state.rests - 1)
         except Exception as error:
             failure = error
             if state is not None and not is_known:
@@ -313,7 +317,8 @@ class DropIn:
             if decision is None:
                 return "too-varied"
             if not decision.code and is_accepted:
-                return "no-gain" if decision.rests else question
+                state.rests = decision.rest()
+                return "no-gain" if state.rests else question
             if decision.code not in ("", "first-launches"):
                 return decision.code
         # Nothing is decided yet. Where launches wait for the device in any case, this one may be decided

@@ -20,10 +20,12 @@ import pyopencl as cl
 from lb_runtime.analysis import layout
 from lb_runtime.analysis.judge import written_arguments
 from lb_runtime.analysis.reach import overreach
+from lb_runtime.analysis.uneven import has_data_dependent_loops
 from lb_runtime.analysis.verdict import Declined
 from lb_runtime.contexts import build_program
 from lb_runtime.devices import DeviceInfo
 from lb_runtime.dropin.arguments import BufferRef, Captured, Key, launch_arguments, launch_key
+from lb_runtime.dropin.believed import HOME, belief_of, policy_as_known
 from lb_runtime.dropin.decisions import Decision
 from lb_runtime.dropin.mirror import CPU, Machine, Mirror
 from lb_runtime.dropin.ready import Home, Ready, make_ready
@@ -36,6 +38,8 @@ from lb_runtime.memory.byte_map import Place
 from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.settings import Settings
+from lb_runtime.shares.adaptive import Adaptive
+from lb_runtime.shares.policy import Dynamic, Predicted
 from lb_runtime.story import KernelStory
 from predictor.errors import PredictorError
 from predictor.frontend import split_options
@@ -43,7 +47,10 @@ from predictor.frontend import split_options
 if TYPE_CHECKING:
     from lb_runtime.dropin.world import World
     from lb_runtime.history.writer import History
+    from lb_runtime.shares.belief import Belief
+    from lb_runtime.shares.policy import Policy
     from lb_runtime.tuned.apply import Advice
+    from predictor.prediction import Prediction
 
 MOST_DECISIONS = 512
 """Of one kernel: what is launched in more ways than these is not judged any more."""
@@ -72,8 +79,6 @@ PART_OF_SPARE = 0.25
 """Copies for one launch may take so much of the memory that is free."""
 FIRST_SHARE = 0.1
 """The least that a device gets in the first split, whatever the model says."""
-ONE_SIDED = 0.03
-"""A device whose share would be less than this gets nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +186,22 @@ class Scout:
                 except (LoadBalancerError, PredictorError) as error:
                     self._no_model = str(error)
 
-    def cpu_fraction(
+    def predict(
         self, kernel: Kernel, launch: Launch, roles: tuple[DeviceInfo, DeviceInfo]
-    ) -> float:
-        """What the model says of two devices, CPU and GPU; without one, what is best on the whole.
+    ) -> Prediction:
+        """What the model says of two devices, CPU and GPU; without one, what is true on the whole.
 
         What is sent and fetched does not count: results stay where they were computed.
         """
         self.load_model()
         if self._advice is not None:
             try:
-                predicted = self._advice.predict(kernel.graph, launch, transfers=False, roles=roles)
-                return predicted.cpu_fraction
+                return self._advice.predict(kernel.graph, launch, transfers=False, roles=roles)
             except PredictorError as error:
                 self._no_model = str(error)
         from predictor.predict import prior
 
-        return prior().cpu_fraction
+        return prior()
 
 
 def build_ahead(kernel: Kernel, mirror: Mirror) -> None:
@@ -378,8 +382,8 @@ class Entry:
         if seconds < SHORT_PART * self.world.settings.min_seconds:
             self.is_short = True
 
-    def move_cut(self, decision: Decision, user_share: float) -> None:
-        """Have the cut of a decision moved, beside the program."""
+    def make_cut(self, decision: Decision, user_share: float, groups: int) -> None:
+        """Have another cut of a decision made beside the program, known by the user's work-groups."""
 
         def work() -> None:
             ready = None
@@ -387,20 +391,38 @@ class Entry:
                 ready = self._ready(decision.question, user_share)
             except Exception as error:
                 self.world.story.fault("move", error)
-            decision.moved(ready if isinstance(ready, Ready) else None)
+            decision.moved(groups, ready if isinstance(ready, Ready) else None)
 
         self.world.scout.ask(work)
+
+    def cut_now(self, decision: Decision, user_share: float) -> Ready | None:
+        """Another cut of a decision, made by the calling thread; None where there is none."""
+        ready = self._ready(decision.question, user_share)
+        return ready if isinstance(ready, Ready) else None
 
     def _decide(self, decision: Decision) -> None:
         settings = self.world.settings
         try:
-            share = decision.recalled_share if settings.share is None else settings.share
-            ready = self._ready(decision.question, None if share is None else self._mine(share))
+            belief, known = None, decision.known
+            share = settings.share if known is None else known.cpu_share
+            if share is None:
+                belief = self._belief(decision.question)
+                user_share = 0.5 if belief is None else belief.best()[HOME]
+            else:
+                user_share = self._mine(share)
+            if not self._is_fixed and known is None:
+                # Both devices are to be seen at work before one of them gets nothing.
+                user_share = min(max(user_share, FIRST_SHARE), 1 - FIRST_SHARE)
+            ready = self._ready(decision.question, user_share)
             if not isinstance(ready, Ready):
                 decision.passes(*ready)
                 return
-            decision.is_fixed = settings.force or settings.share is not None
-            decision.ready = ready
+            policy: Policy | None = None
+            if known is not None:
+                policy = policy_as_known(known, ready.user_share, ready.groups)
+            elif belief is not None and not self._is_fixed:
+                policy = self._policy(belief, ready)
+            decision.begin(ready, policy)
             decision.code = "observing" if settings.mode == "observe" else ""
         except BuildError as error:
             decision.passes("build-failed", str(error))
@@ -421,8 +443,43 @@ class Entry:
             raise LaunchError("there is no other device")
         return mirror
 
-    def _ready(self, question: Question, user_share: float | None) -> Ready | tuple[str, str]:
-        """A launch planned and built, the model asked for no share; or a reason's code and detail."""
+    def _policy(self, belief: Belief, ready: Ready) -> Policy:
+        """How shares go on from what the model says."""
+        name = self.world.settings.policy
+        if name == "predicted":
+            return Predicted(belief)
+        if name == "dynamic" and ready.may_chunk:
+            return Dynamic(belief)
+        # Chunks move all bytes of every launch. Where nothing says that work-items differ in their work,
+        # times that do so tell of other programs.
+        is_uneven = self.kernel is not None and has_data_dependent_loops(self.kernel.facts)
+        return Adaptive(
+            belief,
+            groups=ready.groups,
+            may_chunk=ready.may_chunk and is_uneven,
+            has_data_dependent_loops=is_uneven,
+        )
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether launches are cut at one share, whatever that gains."""
+        return self.world.settings.force or self.world.settings.share is not None
+
+    def _belief(self, question: Question) -> Belief | None:
+        """What the model says of a launch's times; None where its arguments do not fit the kernel."""
+        kernel = self.kernel
+        launch = None if kernel is None else self._launch(kernel, question)
+        if kernel is None or launch is None:
+            return None
+        roles = self._by_role(self._mirror.user, self._mirror.device.info)
+        said = self.world.scout.predict(kernel, launch, roles)
+        return belief_of(said, self._mirror.user_role)
+
+    def _ready(self, question: Question, user_share: float) -> Ready | tuple[str, str]:
+        """A launch planned and built, cut at a share; or a reason's code and detail.
+
+        Where the user's device is to have nothing, all of it is for the mirror.
+        """
         kernel = self.kernel
         if kernel is None:
             raise LaunchError("the kernel was not looked at")
@@ -438,14 +495,10 @@ class Entry:
             asks = ", ".join(sorted(chosen)) or f"a local size of {required}"
             return "local-size", f"the kernel asks for {asks}"
         roles = self._by_role(self._mirror.user, self._mirror.device.info)
-        if user_share is None:
-            said = self._mine(self.world.scout.cpu_fraction(kernel, launch, roles))
-            # Both devices must be seen at work before one of them gets nothing: times decide that.
-            user_share = min(max(said, FIRST_SHARE), 1 - FIRST_SHARE)
-        is_mirrors = False
-        if not self.world.settings.force and self.world.settings.share is None:
-            is_mirrors = user_share < ONE_SIDED
-            user_share = min(max(user_share, ONE_SIDED), 1 - ONE_SIDED)
+        is_mirrors = user_share == 0.0 and not self._is_fixed
+        if is_mirrors:
+            # What may be split, and only that, may run on the other device as well.
+            user_share = 0.5
         cpu_share = user_share if self._mirror.user_role == CPU else 1 - user_share
         verdict, adapted = judged(
             kernel,
@@ -461,7 +514,6 @@ class Entry:
         if len(verdict.slices) < 2:
             return "one-group", "the cut at this share leaves one device without work"
         if is_mirrors:
-            # What may be split, and only that, may run on the other device as well.
             plan = self._on_mirror(kernel, launch)
         else:
             plan = split_plan(launch, verdict, adapted.source, adapted.options)

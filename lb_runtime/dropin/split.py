@@ -17,8 +17,11 @@ from lb_runtime.analysis.regions import Rows
 from lb_runtime.analysis.verdict import AtomicZone
 from lb_runtime.dropin import copies, raw
 from lb_runtime.dropin.arguments import BufferRef, LocalRef
+from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.dropin.conductor import ATTEMPTS, FAILED, Conductor, Move, Piece, Task
+from lb_runtime.dropin.decisions import InChunks
 from lb_runtime.dropin.hand import Errand
+from lb_runtime.dropin.handout import Handout
 from lb_runtime.dropin.memories import Memory
 from lb_runtime.dropin.ready import Home, Ready, Work, Written
 from lb_runtime.errors import BytesLostError, RaceError
@@ -64,6 +67,8 @@ class LaunchTask(Task):
         self._ready: Ready | None = None
         self._step = "wait"
         self._errand: Errand | None = None
+        self._chunked: InChunks | None = None
+        self._handout: Handout | None = None
         self._held: list[cl.Event] = []
         """Events that must not be dropped before their commands have ended."""
         self._done: dict[Place, Place] = {}
@@ -78,6 +83,10 @@ class LaunchTask(Task):
         self._to_mirror_bytes = 0
         self._home_bytes = 0
         self._seconds: dict[Place, float] = {}
+        """What the kernel took on each device, by its own clock."""
+        self._busy_seconds: dict[Place, float] = {}
+        """How long each device was busy with its part, copies included, by the host's clock."""
+        self._whole_seconds = 0.0
 
     def promise(self) -> None:
         """Note in the planned maps what the launch may do: nothing that it writes is surely at home."""
@@ -116,6 +125,13 @@ class LaunchTask(Task):
                 self._ready = chosen
                 self._everywhere(conductor, chosen)
                 self._tell(conductor.world, chosen, began)
+            elif isinstance(chosen, InChunks):
+                self._in_chunks(conductor, chosen)
+                if self._ready is not None:
+                    self._tell(conductor.world, self._ready, began)
+                else:
+                    self._whole_seconds = perf_counter() - began
+                    self._tell_whole("no-gain")
             else:
                 self._whole_at_home(conductor)
                 self._tell_whole(chosen)
@@ -151,7 +167,13 @@ class LaunchTask(Task):
             world.story.span("conductor", ready.kernel_name, began, began + total)
             if self._decision is not None:
                 self._decision.ran(
-                    ready, total, self._seconds, self._to_mirror_bytes, self._home_bytes
+                    ready,
+                    total,
+                    self._seconds,
+                    self._busy_seconds,
+                    self._to_mirror_bytes,
+                    self._home_bytes,
+                    is_chunked=self._handout is not None,
                 )
 
     def _tell_whole(self, code: str) -> None:
@@ -163,29 +185,28 @@ class LaunchTask(Task):
             if self._home_bytes:
                 world.story.operation(self.entry.name, self._home_bytes)
             if self._decision is not None:
-                self._decision.ran_alone(self._seconds[Place.USER])
+                self._decision.ran_alone(self._seconds[Place.USER], self._whole_seconds)
 
     # Whole
 
     def _whole_at_home(self, conductor: Conductor) -> None:
         """Run the launch as the program wrote it, on a queue of ours, which takes its time."""
         self._step = "to-user"
-        moves = [
-            (self._roots[value.root], value.start_bytes, value.start_bytes + value.size_bytes)
-            for value in self.question.given
-            if type(value) is BufferRef
-        ]
-        self._home_bytes += conductor.bring_home(moves)
+        self._home_bytes += conductor.bring_home(self._everything)
         if not self._is_whole:
             self._step = "kernel"
+            # What was brought home for it is none of it: the next whole launch finds it there.
+            began = perf_counter()
             kernel = conductor.kernel(self.entry.program, self.entry.name)
             self._set_arguments(kernel, None)
             question = self.question
             event = raw.enqueue_nd_range_kernel(
                 conductor.home, kernel, question.global_size, question.local_size, question.offset
             )
+            self._learn(conductor)
             event.wait()
             self._is_whole = True
+            self._whole_seconds = perf_counter() - began
             self._note_time(Place.USER, event, perf_counter())
         for index, value in enumerate(self.question.given):
             if type(value) is BufferRef and index not in self.entry.read_only:
@@ -219,6 +240,7 @@ class LaunchTask(Task):
             self._send_out(conductor, ready, theirs, pieces)
         if mine is not None:
             self._step = "to-user"
+            began_at_home = perf_counter()
             if fetch is not None:
                 self._held += conductor.put_home(fetch)
             if self._home_bytes or self._to_mirror_bytes:
@@ -226,6 +248,7 @@ class LaunchTask(Task):
                 conductor.world.story.span("host", "move", began, perf_counter(), bytes=moved)
             self._is_ready_at_home = True
             self._run_at_home(conductor, ready, mine)
+            self._busy_seconds[Place.USER] = perf_counter() - began_at_home
         if theirs is not None:
             self._step = "mirror-wait"
             self._await_mirror(conductor)
@@ -245,6 +268,7 @@ class LaunchTask(Task):
         kernel = conductor.kernel(ready.programs[Place.MIRROR], ready.kernel_name)
 
         def job(queue: cl.CommandQueue, errand: Errand) -> tuple[int, int]:
+            began = perf_counter()
             held = [
                 raw.write_buffer(queue, memory.copy_on(mirror), content, start, None, False)
                 for memory, start, content in pieces
@@ -256,6 +280,7 @@ class LaunchTask(Task):
                 memory.actual.copied(Place.MIRROR, start, start + content.size)
             event = _launch(queue, kernel, ready, work)
             event.wait()
+            self._busy_seconds[Place.MIRROR] = perf_counter() - began
             held.clear()
             return _times(event)
 
@@ -267,16 +292,145 @@ class LaunchTask(Task):
         kernel = conductor.kernel(ready.programs[Place.USER], ready.kernel_name)
         self._set_arguments(kernel, None)
         event = _launch(conductor.home, kernel, ready, work)
+        self._learn(conductor)
         event.wait()
         self._done[work.place] = Place.USER
         self._note_places(ready)
         self._note_time(Place.USER, event, perf_counter())
+
+    # In chunks
+
+    def _in_chunks(self, conductor: Conductor, chunked: InChunks) -> None:
+        """Hand out the work-groups to both devices, until none is left.
+
+        Both hold all that the launch is given, before it begins: whatever fails, it is done at home.
+        """
+        base, self._chunked = chunked.ready, chunked
+        self._step = "to-user"
+        everything = self._everything
+        self._home_bytes += conductor.bring_home(everything)
+        self._step = "to-mirror"
+        pieces = conductor.to_send(everything)
+        self._to_mirror_bytes += sum(content.nbytes for _, _, content in pieces)
+        handout = self._handout = Handout(base.groups, chunked.choice)
+        self._step = "mirror-kernel"
+        self._hand_out(conductor, base, handout, pieces)
+        began = perf_counter()
+        self._step = "kernel"
+        kernel = conductor.kernel(base.programs[Place.USER], base.kernel_name)
+        self._set_arguments(kernel, None)
+        while (chunk := handout.next(HOME)) is not None:
+            event = _launch(
+                conductor.home, kernel, base, base.piece(Place.USER, chunk.start, chunk.stop)
+            )
+            begun = perf_counter()
+            event.wait()
+            handout.done(chunk, perf_counter() - begun)
+            self._note_time(Place.USER, event, perf_counter())
+        self._busy_seconds[Place.USER] = perf_counter() - began
+        self._step = "mirror-wait"
+        self._await_mirror(conductor)
+        self._step = "merge"
+        self._join(conductor, chunked, handout)
+
+    @property
+    def _everything(self) -> list[Move]:
+        """All bytes of all buffers that the launch is given."""
+        return [
+            (self._roots[value.root], value.start_bytes, value.start_bytes + value.size_bytes)
+            for value in self.question.given
+            if type(value) is BufferRef
+        ]
+
+    def _hand_out(
+        self, conductor: Conductor, base: Ready, handout: Handout, pieces: list[Piece]
+    ) -> None:
+        """Have the mirror take what it lacks, and then chunks."""
+        mirror = conductor.mirror
+        kernel = conductor.kernel(base.programs[Place.MIRROR], base.kernel_name)
+
+        def job(queue: cl.CommandQueue, errand: Errand) -> tuple[int, int]:
+            began, busy = perf_counter(), 0
+            held = [
+                raw.write_buffer(queue, memory.copy_on(mirror), content, start, None, False)
+                for memory, start, content in pieces
+            ]
+            self._set_arguments(kernel, mirror)
+            errand.begin()
+            for memory, start, content in pieces:
+                memory.actual.copied(Place.MIRROR, start, start + content.size)
+            while (chunk := handout.next(AWAY)) is not None:
+                begun = perf_counter()
+                event = _launch(
+                    queue, kernel, base, base.piece(Place.MIRROR, chunk.start, chunk.stop)
+                )
+                event.wait()
+                handout.done(chunk, perf_counter() - begun)
+                start, stop = _times(event)
+                busy += stop - start
+            self._busy_seconds[Place.MIRROR] = perf_counter() - began
+            held.clear()
+            return 0, busy
+
+        self._errand = conductor.away(job)
+
+    def _join(self, conductor: Conductor, chunked: InChunks, handout: Handout) -> None:
+        """Put together what was done in chunks; what is missing is done on the program's device."""
+        base, stop = chunked.ready, handout.away_start
+        ready = None
+        if handout.home_stop < stop:
+            self._go_on_at_home(conductor, base, handout.home_stop, stop)
+            handout.home_stop = stop
+        if stop < handout.groups and self._decision is not None:
+            ready = self._decision.cut_at(base, stop)
+            if ready is None and not self._is_whole:
+                # No cut that can be put together: all is at home that the rest needs.
+                self._go_on_at_home(conductor, base, stop, handout.groups)
+        if ready is None:
+            self._is_whole = True
+            for index, value in enumerate(self.question.given):
+                if type(value) is BufferRef and index not in self.entry.read_only:
+                    end = value.start_bytes + value.size_bytes
+                    self._roots[value.root].actual.wrote(Place.USER, value.start_bytes, end)
+        else:
+            self._ready = ready
+            self._done = {Place.USER: Place.USER, Place.MIRROR: Place.MIRROR}
+            self._put_together(conductor, ready)
+            self._note_places(ready)
+        self._bring_untracked_home(conductor)
+
+    def _go_on_at_home(self, conductor: Conductor, base: Ready, start: int, stop: int) -> None:
+        kernel = conductor.kernel(base.programs[Place.USER], base.kernel_name)
+        self._set_arguments(kernel, None)
+        event = _launch(conductor.home, kernel, base, base.piece(Place.USER, start, stop))
+        event.wait()
+        self._note_time(Place.USER, event, perf_counter())
+
+    def _finish_chunks_at_home(self, conductor: Conductor, chunked: InChunks) -> None:
+        """After a failure: nothing more for the mirror, and what it has not done is done at home."""
+        handout = self._handout
+        if handout is None:
+            # Nothing was begun.
+            self._whole_at_home(conductor)
+            return
+        failed = Place.MIRROR not in self._done
+        if self._errand is not None:
+            failed = False
+            handout.stop(away_failed=False)
+            try:
+                self._await_mirror(conductor)
+            except Exception as error:
+                conductor.world.tell("mirror-wait", error)
+                failed = True
+        handout.stop(away_failed=failed)
+        self._join(conductor, chunked, handout)
 
     def _await_mirror(self, conductor: Conductor) -> None:
         """Wait for the mirror's part; once, however it went."""
         errand, self._errand = self._errand, None
         if errand is None:
             return
+        self._learn(conductor)
         try:
             start, stop = conductor.wait(errand)
         except Exception:
@@ -292,6 +446,17 @@ class LaunchTask(Task):
         if self._ready is not None:
             self._note_places(self._ready)
         self._note_seconds(Place.MIRROR, (stop - start) * 1e-9, errand.ended)
+
+    def _learn(self, conductor: Conductor) -> None:
+        """Learn from the launches before, while the devices are at work on this one."""
+        with _harmless(conductor.world, "tell"):
+            if self._decision is not None:
+                self._decision.learn()
+
+    def ended(self, conductor: Conductor) -> None:
+        """Learn from this one as well, where no launch waits for its turn."""
+        if conductor.is_idle:
+            self._learn(conductor)
 
     def _note_time(self, place: Place, event: cl.Event, ended: float) -> None:
         start, stop = _times(event)
@@ -454,6 +619,9 @@ class LaunchTask(Task):
 
     def _finish_at_home(self, conductor: Conductor) -> None:
         ready = self._ready
+        if self._chunked is not None:
+            self._finish_chunks_at_home(conductor, self._chunked)
+            return
         if ready is None:
             self._whole_at_home(conductor)
             return

@@ -116,6 +116,21 @@ class Adaptive:
         self._is_uneven |= self._may_chunk and any(each.is_uneven for each in self._curves)
         self._choice = self._decide()
 
+    def rest(self) -> None:
+        """Try no split for a while: it is known that none gains."""
+        self._guard.rest()
+        self._choice = self._decide()
+
+    def skip(self) -> int:
+        """See `Policy`. Skipped are those that one device takes until a split is tried again."""
+        if self._choice.why != "single":
+            return 0
+        skipped = max(self._guard.left, self._whole_left if max(self._plan) == 1.0 else 0)
+        self._guard.whole(skipped)
+        self._whole_left -= skipped
+        self._choice = self._decide()
+        return skipped
+
     def _judge(self, observation: Observation) -> None:
         """Keep what the guard and the choice between chunks and one cut compare."""
         (self._chunked if observation.is_chunked else self._cut).append(observation.total_seconds)

@@ -73,9 +73,14 @@ class Guard:
             self._rest, self._needed = FIRST_REST, JUDGED_BY
         return False
 
-    def whole(self) -> None:
-        """A whole launch ended."""
-        self._left = max(0, self._left - 1)
+    @property
+    def left(self) -> int:
+        """For so many launches no split is to be tried."""
+        return self._left
+
+    def whole(self, launches: int = 1) -> None:
+        """So many whole launches ended."""
+        self._left = max(0, self._left - launches)
 
     def begin_again(self) -> None:
         """A device has changed: nothing that was measured before says which plan is faster."""

@@ -18,6 +18,8 @@ from lb_runtime.shares.observation import Choice, Observation, checked_shares
 PolicyName = Literal["fixed", "predicted", "adaptive", "dynamic"]
 POLICY_NAMES: tuple[PolicyName, ...] = get_args(PolicyName)
 LARGEST_OVERHEAD = 0.1
+UNMEASURED = 4096
+"""So many launches at a time run unmeasured where the shares stay as they are."""
 
 
 class Policy(Protocol):
@@ -29,6 +31,10 @@ class Policy(Protocol):
 
     def learn(self, observation: Observation) -> None:
         """Learn from a launch that has ended, whatever chose its shares."""
+        ...
+
+    def skip(self) -> int:
+        """How many launches may run as chosen without being measured; they count as if they had."""
         ...
 
 
@@ -44,6 +50,10 @@ class Fixed:
 
     def learn(self, observation: Observation) -> None:
         """There is nothing to learn."""
+
+    def skip(self) -> int:
+        """See `Policy`."""
+        return UNMEASURED
 
 
 class Predicted(Fixed):
@@ -69,6 +79,10 @@ class Dynamic:
         for curve, share, seconds in zip(self._curves, observation.shares, observation.seconds):
             if share > 0.0:
                 curve.learn(share, seconds)
+
+    def skip(self) -> int:
+        """See `Policy`."""
+        return 0
 
 
 def in_chunks(belief: Belief, curves: list[Curve], why: str) -> Choice:

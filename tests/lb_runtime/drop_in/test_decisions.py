@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.scout import Entry, Scout
 from lb_runtime.settings import Settings
 from lb_runtime.story_report import Report
+from predictor.prediction import Prediction
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
 
@@ -113,37 +114,54 @@ def test_a_number_that_changes_all_the_time_takes_no_decision_of_its_own(
 QUOTIENT = "kernel void quotient(global float *a) { a[get_global_id(0)] /= 3.0f; }"
 
 
+def saying(cpu_share: float) -> Callable[..., Prediction]:
+    """A model that is sure of the best share; the other device could hardly be slower."""
+    seconds = [max(1 - cpu_share, 1e-6), max(cpu_share, 1e-6)]
+    return lambda *_: Prediction(np.log([seconds]), np.ones(1))
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """All cuts that are made, in order; or why none could be."""
+    found: list[object] = []
+    original = Entry._ready
+
+    def planning(entry: Entry, *given: object) -> object:
+        found.append(original(entry, *given))  # type: ignore[arg-type]
+        return found[-1]
+
+    monkeypatch.setattr(Entry, "_ready", planning)
+    return found
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_launch_goes_whole_to_the_other_device_only_where_it_may_be_split(
-    queue: cl.CommandQueue, settings: Settings, exact: bool, monkeypatch: pytest.MonkeyPatch
+    queue: cl.CommandQueue,
+    settings: Settings,
+    exact: bool,
+    planned: list[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The model may give the user's device nothing; exact mode holds all the same."""
-    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: 0.0)
-    monkeypatch.setattr("lb_runtime.dropin.scout.FIRST_SHARE", 0.0)
+    monkeypatch.setattr(Scout, "predict", saying(0.0))
     with lb_runtime.install(replace(settings, exact=exact, min_seconds=0.0)) as runtime:
         kernel = cl.Kernel(cl.Program(queue.context, QUOTIENT).build(cache_dir=False), "quotient")
         buffer = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 4 * ITEMS)
         stop = time.monotonic() + LONGEST_SECONDS
-        while not runtime.report().split and "device-dependent" not in codes(runtime.report()):
+        while not (wholes(planned) or "device-dependent" in codes(runtime.report())):
             assert time.monotonic() < stop, runtime.report()
             kernel(queue, (ITEMS,), (64,), buffer).wait()
-        assert (runtime.report().split == 0) == exact
+        assert bool(wholes(planned)) != exact
         assert not runtime.report().faults
 
 
-def works_of_first_split(
-    queue: cl.CommandQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> int:
+def wholes(planned: list[object]) -> list[Ready]:
+    """Launches that were made for one device."""
+    return [each for each in planned if isinstance(each, Ready) and len(each.works) == 1]
+
+
+def works_of_first_split(queue: cl.CommandQueue, settings: Settings, planned: list[object]) -> int:
     """How many devices have a part in the first plan for a kernel that can be split."""
-    planned: list[object] = []
-    original = Entry._ready
-
-    def planning(entry: Entry, *given: object) -> object:
-        found = original(entry, *given)  # type: ignore[arg-type]
-        planned.append(found)
-        return found
-
-    monkeypatch.setattr(Entry, "_ready", planning)
     with lb_runtime.install(replace(settings, min_seconds=0.0)):
         run(queue, lambda report: report.split, 300)
     first = planned[0]
@@ -153,17 +171,24 @@ def works_of_first_split(
 
 @pytest.mark.parametrize("said", [0.0, 1.0])
 def test_the_first_split_gives_both_devices_something(
-    queue: cl.CommandQueue, settings: Settings, said: float, monkeypatch: pytest.MonkeyPatch
+    queue: cl.CommandQueue,
+    settings: Settings,
+    said: float,
+    planned: list[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the model says: only times that were measured on both can move the cut."""
-    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: said)
-    assert works_of_first_split(queue, settings, monkeypatch) == 2
+    monkeypatch.setattr(Scout, "predict", saying(said))
+    assert works_of_first_split(queue, settings, planned) == 2
 
 
 def test_believed_at_once_a_model_may_leave_the_users_device_idle(
-    queue: cl.CommandQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    queue: cl.CommandQueue,
+    settings: Settings,
+    planned: list[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The mutant: nothing holds the first share away from its ends."""
-    monkeypatch.setattr(Scout, "cpu_fraction", lambda *_: 0.0)
+    monkeypatch.setattr(Scout, "predict", saying(0.0))
     monkeypatch.setattr("lb_runtime.dropin.scout.FIRST_SHARE", 0.0)
-    assert works_of_first_split(queue, settings, monkeypatch) == 1
+    assert works_of_first_split(queue, settings, planned) == 1

@@ -398,6 +398,8 @@ def test_every_variable_is_read() -> None:
     given = {
         "LB_RUNTIME": "Observe",
         "LB_SHARE": "0.25",
+        "LB_POLICY": "Fixed",
+        "LB_HISTORY": "off",
         "LB_FORCE": "1",
         "LB_CPU": "pocl",
         "LB_GPU": "0",
@@ -409,6 +411,8 @@ def test_every_variable_is_read() -> None:
     assert Settings.from_environment(given) == Settings(
         mode="observe",
         share=0.25,
+        policy="fixed",
+        history=False,
         force=True,
         cpu="pocl",
         gpu="0",
@@ -419,10 +423,18 @@ def test_every_variable_is_read() -> None:
     )
 
 
+def test_a_fixed_policy_without_a_share_is_refused() -> None:
+    with pytest.raises(LoadBalancerError, match="policy 'fixed' given without a share, expected"):
+        Settings(policy="fixed")
+    assert Settings(policy="fixed", share=0.5).share == 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("LB_RUNTIME", "yes"),
+        ("LB_POLICY", "static"),
+        ("LB_HISTORY", "0"),
         ("LB_SHARE", "1.5"),
         ("LB_SHARE", "-0.1"),
         ("LB_SHARE", "nan"),

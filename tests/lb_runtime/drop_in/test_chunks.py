@@ -1,0 +1,217 @@
+"""Launches that are handed out in chunks leave the bytes of one launch, whatever fails on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pytest
+
+import lb_runtime
+from lb_runtime.contexts import OpenPair
+from lb_runtime.dropin.believed import AWAY, HOME
+from lb_runtime.dropin.decisions import Decision
+from lb_runtime.dropin.handout import Handout
+from lb_runtime.dropin.split import LaunchTask
+from lb_runtime.settings import Settings
+from lb_runtime.shares.chunks import Chunk
+from lb_runtime.shares.observation import Choice
+
+pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
+
+SOURCE = """
+kernel void climb(global uint *a, global uint *steps) {
+    size_t i = get_global_id(0);
+    uint x = a[i], n = 0;
+    while (x != 1 && n < 400) { x = x & 1 ? 3 * x + 1 : x / 2; n++; }
+    a[i] = a[i] + n;
+    if (i % 3) steps[i] = n;
+}
+kernel void columns(global uint *a, global const uint *rounds) {
+    size_t x = get_global_id(0), width = get_global_size(0);
+    for (size_t y = 0; y < 64; y++) {
+        uint v = a[y * width + x];
+        for (uint i = 0; i < rounds[x]; i++) v = v * 5 + 1;
+        a[y * width + x] = v;
+    }
+}
+"""
+ITEMS, GROUP = 1 << 14, 64
+LONGEST_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def _uninstalled() -> Iterator[None]:
+    yield
+    lb_runtime.uninstall()
+
+
+@pytest.fixture
+def settings(intel_pair: OpenPair) -> Settings:
+    cpu, gpu = (str(device.info.index) for device in intel_pair.devices)
+    return Settings(cpu=cpu, gpu=gpu, min_seconds=0.0, policy="dynamic", history=False)
+
+
+@pytest.fixture
+def handouts(monkeypatch: pytest.MonkeyPatch) -> list[Handout]:
+    """Of every launch that was run in chunks, what was handed out."""
+    found: list[Handout] = []
+    original = LaunchTask._join
+
+    def joining(task: LaunchTask, conductor: Any, chunked: Any, handout: Handout) -> None:
+        found.append(handout)
+        original(task, conductor, chunked, handout)
+
+    monkeypatch.setattr(LaunchTask, "_join", joining)
+    return found
+
+
+def climbed(values: np.ndarray) -> np.ndarray:
+    """How many steps each value takes to 1, at most 400."""
+    x, steps = values.astype(np.uint32), np.zeros(len(values), np.uint32)
+    for _ in range(400):
+        goes_on = x != 1
+        x = np.where(goes_on, np.where(x & 1, 3 * x + 1, x // 2), x).astype(np.uint32)
+        steps += goes_on
+    return steps
+
+
+def climb(pair: OpenPair, settings: Settings, until: Callable[[], bool]) -> Any:
+    """Launch until `until()`, or for a minute; holds the bytes against numpy's. What was reported."""
+    queue = cl.CommandQueue(cl.Context([pair.devices[0].handle]))
+    with lb_runtime.install(settings) as runtime:
+        kernel = cl.Kernel(cl.Program(queue.context, SOURCE).build(cache_dir=False), "climb")
+        values = np.arange(1, ITEMS + 1, dtype=np.uint32)
+        steps = np.full(ITEMS, 7, np.uint32)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        a, b = (cl.Buffer(queue.context, flags, hostbuf=each) for each in (values, steps))
+        stop = time.monotonic() + LONGEST_SECONDS
+        while not until():
+            assert time.monotonic() < stop, runtime.report()
+            kernel(queue, (ITEMS,), (GROUP,), a, b)
+            found = climbed(values)
+            values = values + found
+            steps = np.where(np.arange(ITEMS) % 3, found, steps)
+        for buffer, expected in ((a, values), (b, steps)):
+            result = np.empty(ITEMS, np.uint32)
+            cl.enqueue_copy(queue, result, buffer)
+            assert (result == expected).all()
+        runtime._check()
+        return runtime.report()
+
+
+def test_chunks_leave_the_bytes_of_one_launch(
+    intel_pair: OpenPair, settings: Settings, handouts: list[Handout]
+) -> None:
+    report = climb(intel_pair, settings, lambda: len(handouts) >= 5)
+    assert not report.faults
+    assert {HOME, AWAY} == {device for each in handouts for device in each.devices}
+
+
+def test_rows_that_come_home_leave_the_bytes_of_one_launch(
+    intel_pair: OpenPair, settings: Settings, handouts: list[Handout]
+) -> None:
+    """Each column of a picture is written: what a part leaves is no range of bytes."""
+    width = 4096
+    queue = cl.CommandQueue(cl.Context([intel_pair.devices[0].handle]))
+    with lb_runtime.install(settings) as runtime:
+        kernel = cl.Kernel(cl.Program(queue.context, SOURCE).build(cache_dir=False), "columns")
+        content = np.arange(64 * width, dtype=np.uint32).reshape(64, width)
+        rounds = np.arange(width, dtype=np.uint32) % 97
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        a, b = (cl.Buffer(queue.context, flags, hostbuf=each) for each in (content, rounds))
+        stop = time.monotonic() + LONGEST_SECONDS
+        while len(handouts) < 3:
+            assert time.monotonic() < stop, runtime.report()
+            kernel(queue, (width,), (GROUP,), a, b).wait()
+            for number in range(96):
+                goes_on = rounds > number
+                content = np.where(goes_on, content * np.uint32(5) + np.uint32(1), content)
+        result = np.empty_like(content)
+        cl.enqueue_copy(queue, result, a)
+        assert (result == content).all()
+        assert not runtime.report().faults
+
+
+class InjectedError(Exception):
+    """What is injected."""
+
+
+@pytest.mark.parametrize("device", [HOME, AWAY])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_device_that_fails_between_chunks_leaves_right_bytes(
+    intel_pair: OpenPair,
+    settings: Settings,
+    handouts: list[Handout],
+    device: int,
+    after: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed: list[int] = []
+    original = Handout.next
+    counts: dict[int, int] = {}
+
+    def failing(handout: Handout, asking: int) -> Chunk | None:
+        if asking == device and not failed:
+            counts[id(handout)] = counts.get(id(handout), 0) + 1
+            if counts[id(handout)] > after:
+                failed.append(device)
+                raise InjectedError("injected")
+        return original(handout, asking)
+
+    monkeypatch.setattr(Handout, "next", failing)
+    report = climb(intel_pair, settings, lambda: bool(failed and handouts))
+    assert any("injected" in str(each) for each in report.faults)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_where_devices_met_may_be_no_cut(
+    intel_pair: OpenPair,
+    settings: Settings,
+    handouts: list[Handout],
+    is_cut: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not is_cut:
+        monkeypatch.setattr(Decision, "cut_at", lambda *_: None)
+    report = climb(intel_pair, settings, lambda: len(handouts) >= 2)
+    assert not report.faults
+
+
+def test_a_chunk_that_is_forgotten_is_seen(
+    intel_pair: OpenPair,
+    settings: Settings,
+    handouts: list[Handout],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mutant: the mirror's last chunk counts as done at home."""
+    original = LaunchTask._join
+
+    def forgetting(task: LaunchTask, conductor: Any, chunked: Any, handout: Handout) -> None:
+        if handout.away_start < handout.groups:
+            handout.away_start = handout.home_stop = min(handout.away_start + 8, handout.groups)
+        original(task, conductor, chunked, handout)
+
+    monkeypatch.setattr(LaunchTask, "_join", forgetting)
+    with pytest.raises(AssertionError):
+        climb(intel_pair, settings, lambda: len(handouts) >= 3)
+
+
+def test_what_is_handed_out_is_told_by_two_numbers() -> None:
+    handout = Handout(64, Choice((0.5, 0.5), True))
+    first, last = handout.next(HOME), handout.next(AWAY)
+    assert first is not None
+    assert last is not None
+    assert (first.start, last.stop) == (0, 64)
+    handout.done(first, 0.1)
+    handout.done(last, 0.1)
+    assert (handout.home_stop, handout.away_start) == (first.stop, last.start)
+    handout.stop(away_failed=True)
+    assert handout.next(HOME) is None
+    assert (handout.home_stop, handout.away_start) == (first.stop, 64)
+    # What ends after that is done by somebody else.
+    handout.done(Chunk(AWAY, 10, 20), 0.1)
+    assert handout.away_start == 64
