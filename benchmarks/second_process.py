@@ -83,9 +83,8 @@ def child(side: int, least: int) -> None:
 
     seconds["numpy and pyopencl"] = time.time() - began
     from lb_runtime import intercept
-    from lb_runtime.dropin import decisions
-    from lb_runtime.dropin.scout import Scout
     from lb_runtime.dropin.split import LaunchTask
+    from lb_runtime.shares import guard
 
     seconds["lb_runtime"] = time.time() - began
     first: list[float] = []
@@ -97,10 +96,8 @@ def child(side: int, least: int) -> None:
 
     LaunchTask._everywhere = noted  # type: ignore[method-assign]
     if least > 1:
-        # The first process looks for its share from the middle, since a prediction may leave one device
-        # idle, and keeps splitting on a busy machine, too: what is timed is how soon, not whether.
-        decisions.GAIN = float("inf")
-        Scout.cpu_fraction = lambda *_: 0.5  # type: ignore[assignment,method-assign]
+        # The first process keeps splitting on a busy machine, too: what is timed is how soon, not whether.
+        guard.FIRST_MARGIN = guard.MARGIN = float("inf")
     intercept.install()
     seconds["installed"] = time.time() - began
     sys.path.insert(0, str(ROOT / "examples"))

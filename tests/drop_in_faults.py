@@ -256,9 +256,9 @@ STEPS: dict[str, Step] = {
     "choose": Step("lb_runtime.dropin.runtime:DropIn._choose"),
     "launch": Step("lb_runtime.dropin.runtime:DropIn._enqueue"),
     "memory": Step("lb_runtime.dropin.world:World.memory"),
-    "task": Step("lb_runtime.dropin.split:LaunchTask.__init__"),
-    "promise": Step("lb_runtime.dropin.split:LaunchTask.promise"),
-    "promise, done": Step("lb_runtime.dropin.split:LaunchTask.promise", is_after=True),
+    "task": Step("lb_runtime.dropin.steps:Steps.__init__"),
+    "promise": Step("lb_runtime.dropin.steps:Steps.promise"),
+    "promise, done": Step("lb_runtime.dropin.steps:Steps.promise", is_after=True),
     "note-memory": Step("lb_runtime.dropin.world:World.note", ever=False),
     "enqueue": Step("lb_runtime.dropin.world:World.enqueue", ever=False),
     "put": Step("lb_runtime.dropin.conductor:Conductor.put", ever=False),
@@ -284,9 +284,9 @@ STEPS: dict[str, Step] = {
     "read": Step("lb_runtime.dropin.conductor:Conductor.read_rows_away", out_of_memory, ever=False),
     "to-mirror": Step("lb_runtime.dropin.conductor:Conductor.to_send"),
     "mirror-memory": Step("lb_runtime.dropin.mirror:Mirror.allocate", out_of_memory),
-    "originals": Step("lb_runtime.dropin.split:LaunchTask._keep_originals"),
+    "originals": Step("lb_runtime.dropin.merging:MergingSteps._keep_originals"),
     # Parts
-    "arguments": Step("lb_runtime.dropin.split:LaunchTask._set_arguments", ever=False),
+    "arguments": Step("lb_runtime.dropin.steps:Steps._set_arguments", ever=False),
     "send-out": Step("lb_runtime.dropin.split:LaunchTask._send_out"),
     "send-out, done": Step("lb_runtime.dropin.split:LaunchTask._send_out", is_after=True),
     "kernel": Step("lb_runtime.dropin.split:LaunchTask._run_at_home", ever=False),
@@ -294,35 +294,38 @@ STEPS: dict[str, Step] = {
         "lb_runtime.dropin.split:LaunchTask._run_at_home", is_after=True, ever=False
     ),
     "home-kernel": Step(
-        "lb_runtime.dropin.split:_launch", only=by_conductor, ever=False, whens=TRANSIENT
+        "lb_runtime.dropin.split:launch", only=by_conductor, ever=False, whens=TRANSIENT
     ),
-    "mirror-kernel": Step("lb_runtime.dropin.split:_launch", only=by_hand, may_lose=True),
+    "mirror-kernel": Step("lb_runtime.dropin.split:launch", only=by_hand, may_lose=True),
     "mirror-kernel, done": Step(
-        "lb_runtime.dropin.split:_launch", only=by_hand, is_after=True, may_lose=True
+        "lb_runtime.dropin.split:launch", only=by_hand, is_after=True, may_lose=True
     ),
     "mirror-wait": Step("lb_runtime.dropin.conductor:Conductor.wait", may_lose=True),
     "mirror-wait, done": Step(
         "lb_runtime.dropin.conductor:Conductor.wait", is_after=True, may_lose=True
     ),
-    "mirror-part": Step("lb_runtime.dropin.split:LaunchTask._await_mirror", ever=False),
+    "mirror-part": Step("lb_runtime.dropin.steps:Steps._await_mirror", ever=False),
     "mirror-part, done": Step(
-        "lb_runtime.dropin.split:LaunchTask._await_mirror", is_after=True, ever=False
+        "lb_runtime.dropin.steps:Steps._await_mirror", is_after=True, ever=False
     ),
     "mirror-silent": Step(
         "lb_runtime.dropin.conductor:Conductor.away", answer=never, may_lose=True
     ),
-    "time": Step("lb_runtime.dropin.split:_times", may_lose=True),
-    "note": Step("lb_runtime.dropin.split:LaunchTask._note_places", ever=False),
+    "time": Step("lb_runtime.dropin.split:times", may_lose=True),
+    "time at home": Step("lb_runtime.dropin.steps:times"),
+    "note": Step("lb_runtime.dropin.steps:Steps._note_places", ever=False),
     "note, done": Step(
-        "lb_runtime.dropin.split:LaunchTask._note_places",
+        "lb_runtime.dropin.steps:Steps._note_places",
         is_after=True,
         ever=False,
         whens=TRANSIENT,
     ),
     # The end of a launch
-    "merge": Step("lb_runtime.dropin.split:LaunchTask._put_together", ever=False, whens=TRANSIENT),
+    "merge": Step(
+        "lb_runtime.dropin.merging:MergingSteps._put_together", ever=False, whens=TRANSIENT
+    ),
     "merge, done": Step(
-        "lb_runtime.dropin.split:LaunchTask._put_together",
+        "lb_runtime.dropin.merging:MergingSteps._put_together",
         is_after=True,
         ever=False,
         whens=TRANSIENT,

@@ -69,7 +69,9 @@ class Decision:
         self._policy: Policy | None = None
         self._cuts: OrderedDict[int, Ready | None] = OrderedDict()
         """What was made by the number of work-groups of the user's device; None where it is asked for."""
-        self._may_chunk = False
+        self._divided: Ready | None = None
+        """A cut that gives both devices work, as launches in chunks do."""
+        self._may_chunk = True
         self._unlearned: deque[Observation] = deque(maxlen=UNLEARNED)
         self._warm: deque[object] = deque(maxlen=4)
         """The mirror's programs that have run."""
@@ -116,8 +118,7 @@ class Decision:
             self.ready = ready
             self._policy = policy
             self.is_fixed = policy is None
-            self._cuts[ready.user_groups] = ready
-            self._may_chunk = ready.may_chunk
+            self._keep(ready.user_groups, ready)
 
     def choose(self) -> Ready | InChunks | str:
         """What to do with the next launch: how to run it, or why it passes."""
@@ -131,8 +132,8 @@ class Decision:
             choice = self._policy.choose()
             if choice.whole == HOME:
                 return "no-gain" if _is_rest(choice) else "timing"
-            if choice.is_chunked and self._may_chunk and self.ready is not None:
-                return InChunks(self.ready, choice)
+            if choice.is_chunked and self._may_chunk and self._divided is not None:
+                return InChunks(self._divided, choice)
             return self._cut(choice) or "first-launches"
 
     def rest(self) -> int:
@@ -152,9 +153,7 @@ class Decision:
         if user_share > 0.0:
             groups = min(max(groups, 1), total - 1)
         if groups not in self._cuts:
-            self._cuts[groups] = None
-            if len(self._cuts) > MOST_CUTS:
-                self._cuts.popitem(last=False)
+            self._keep(groups, None)
             self.entry.make_cut(self, groups / total, groups)
         made = self._cuts[groups]
         if made is None or made is self.ready or choice.why == "compare":
@@ -185,21 +184,27 @@ class Decision:
             made is None
             or not made.may_chunk
             or (made.user_groups, made.groups) != (groups, base.groups)
-            or (groups and made.dimension != base.dimension)
+            or made.dimension != base.dimension
         ):
             with self._lock:
                 self._may_chunk = False
             return None
         with self._lock:
-            self._cuts[groups] = made
-            if len(self._cuts) > MOST_CUTS:
-                self._cuts.popitem(last=False)
+            self._keep(groups, made)
         return made
+
+    def _keep(self, groups: int, ready: Ready | None) -> None:
+        """Keep a cut by the work-groups of the user's device; None while it is being made."""
+        self._cuts[groups] = ready
+        if len(self._cuts) > MOST_CUTS:
+            self._cuts.popitem(last=False)
+        if self._divided is None and ready is not None and len(ready.works) > 1:
+            self._divided = ready if ready.may_chunk else None
 
     def moved(self, groups: int, ready: Ready | None) -> None:
         """A cut that was asked for is there; None where it could not be made, and the one before stays."""
         with self._lock:
-            self._cuts[groups] = ready or self.ready
+            self._keep(groups, ready or self.ready)
 
     def passes(self, code: str, detail: str) -> None:
         """Let all launches from now on pass."""

@@ -6,7 +6,7 @@ slice: what has been done is told by two numbers, also when something failed on 
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Condition
 
 from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.shares.chunks import Chunk, Chunks
@@ -23,20 +23,39 @@ class Handout:
         self.groups = groups
         self._chunks = Chunks(groups, choice.shares, choice.least)
         self._is_stopped = False
-        self._lock = Lock()
+        self._changed = Condition()
         self.home_stop = 0
         """The program's device has done the groups before this one."""
         self.away_start = groups
         """The mirror has done the groups from this one on."""
 
-    def next(self, device: int) -> Chunk | None:
-        """The next chunk for a device that is idle; None where there is none for it."""
-        with self._lock:
-            return None if self._is_stopped else self._chunks.next(device)
+    def next(self, device: int, limit_seconds: float | None = None) -> Chunk | None:
+        """The next chunk for a device that is idle; None where none is left.
+
+        A device for which there is none since others should be done sooner waits for what they come to; None
+        also where nothing happens for `limit_seconds`.
+        """
+        with self._changed:
+            while not self._is_stopped:
+                chunk = self._chunks.next(device)
+                if not self._chunks.left:
+                    self._changed.notify_all()
+                if chunk is not None or not self._chunks.left:
+                    return chunk
+                if not self._changed.wait(limit_seconds):
+                    break
+            return None
+
+    def leave(self, device: int) -> None:
+        """The device takes no more chunks, for whatever reason."""
+        with self._changed:
+            self._chunks.rest(device)
+            self._changed.notify_all()
 
     def done(self, chunk: Chunk, seconds: float) -> None:
         """A chunk took so long."""
-        with self._lock:
+        with self._changed:
+            self._changed.notify_all()
             if self._is_stopped:
                 # It comes too late: somebody else does it.
                 return
@@ -48,7 +67,8 @@ class Handout:
 
     def stop(self, *, away_failed: bool) -> None:
         """Hand out no more; what the mirror did counts for nothing where it failed."""
-        with self._lock:
+        with self._changed:
+            self._changed.notify_all()
             self._is_stopped = True
             if away_failed:
                 self.away_start = self.groups
@@ -56,6 +76,6 @@ class Handout:
     @property
     def devices(self) -> tuple[int, ...]:
         """Who has done something."""
-        with self._lock:
+        with self._changed:
             done = {HOME: self.home_stop > 0, AWAY: self.away_start < self.groups}
         return tuple(device for device, has in done.items() if has)

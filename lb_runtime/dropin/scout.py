@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -523,6 +523,9 @@ class Entry:
         if limit := self._too_large_groups(programs, launch):
             return "device-limit", limit
         ready = make_ready(plan, places, programs, items.get(CPU, 0) / sum(items.values()))
+        if is_mirrors:
+            groups = launch.nd_range.groups[verdict.dimension]
+            ready = replace(ready, dimension=verdict.dimension, groups=groups)
         if limit := self._too_large(ready, question):
             return "too-large", limit
         return ready

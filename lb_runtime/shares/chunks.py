@@ -20,6 +20,8 @@ DIVISOR = 2.0
 """HGuided's k: a device is given this part of its share, over the number of devices, of what is left."""
 FEWEST_CHUNKS = 64
 """A chunk holds at least this part of the range, times the device's share."""
+GROWTH = 1.5
+"""A chunk has at most so many times the groups of the one before: that may have held next to no work."""
 LATEST_PART = 0.5
 """How much the last chunk's speed counts beside those before."""
 
@@ -59,6 +61,7 @@ class Chunks:
         self._measured: list[float | None] = [None] * len(self._speeds)
         self._least = [int(groups * each) for each in least or [0.0] * len(self._speeds)]
         self._running = [0] * len(self._speeds)
+        self._largest = [groups] * len(self._speeds)
         self._resting: set[int] = set()
         self._groups = groups
         self._start, self._stop = 0, groups
@@ -68,21 +71,31 @@ class Chunks:
         """How many work-groups nobody was given."""
         return self._stop - self._start
 
+    @property
+    def cut(self) -> int:
+        """Where chunks from the front end; with two devices, the one cut once none is left."""
+        return self._start
+
     def next(self, device: int) -> Chunk | None:
         """The next chunk for a device that is idle; None where others will be done sooner without it."""
         if not self.left or self._speeds[device] <= 0.0:
             return None
-        size = self._size(device)
+        size = min(self._size(device), self._largest[device])
         if self._comes_too_late(device, size):
             self._resting.add(device)
             return None
         self._resting.discard(device)
         self._running[device] = size
+        self._largest[device] = max(int(GROWTH * size), 1)
         if device == len(self._speeds) - 1 and device > 0:
             self._stop -= size
             return Chunk(device, self._stop, self._stop + size)
         self._start += size
         return Chunk(device, self._start - size, self._start)
+
+    def rest(self, device: int) -> None:
+        """A device asks for no more chunks until it does: whoever is left takes the rest."""
+        self._resting.add(device)
 
     def done(self, chunk: Chunk, seconds: float) -> None:
         """A chunk took so long: the speeds follow, once each device has shown one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -154,13 +155,13 @@ def test_a_device_that_fails_between_chunks_leaves_right_bytes(
     original = Handout.next
     counts: dict[int, int] = {}
 
-    def failing(handout: Handout, asking: int) -> Chunk | None:
+    def failing(handout: Handout, asking: int, *limit: float) -> Chunk | None:
         if asking == device and not failed:
             counts[id(handout)] = counts.get(id(handout), 0) + 1
             if counts[id(handout)] > after:
                 failed.append(device)
                 raise InjectedError("injected")
-        return original(handout, asking)
+        return original(handout, asking, *limit)
 
     monkeypatch.setattr(Handout, "next", failing)
     report = climb(intel_pair, settings, lambda: bool(failed and handouts))
@@ -215,3 +216,36 @@ def test_what_is_handed_out_is_told_by_two_numbers() -> None:
     # What ends after that is done by somebody else.
     handout.done(Chunk(AWAY, 10, 20), 0.1)
     assert handout.away_start == 64
+
+
+def test_a_device_that_seemed_too_slow_is_given_work_once_the_other_turns_out_slower() -> None:
+    handout = Handout(1000, Choice((0.999, 0.001), True, least=(0.4, 0.4)))
+    first = handout.next(HOME)
+    assert first is not None
+    found: list[Chunk | None] = []
+    asking = Thread(target=lambda: found.append(handout.next(AWAY)), daemon=True)
+    asking.start()
+    asking.join(0.1)
+    assert not found
+    # Speeds follow once both have shown one: the mirror's by a chunk of before.
+    handout._chunks._measured[AWAY] = 1e6
+    handout.done(first, 100.0)
+    asking.join(LONGEST_SECONDS)
+    assert len(found) == 1
+    assert found[0] is not None
+
+
+@pytest.mark.parametrize("ends", ["stop", "all"])
+def test_a_device_that_waits_is_let_go_when_nothing_is_left(ends: str) -> None:
+    handout = Handout(1000, Choice((0.999, 0.001), True, least=(0.4, 0.4)))
+    assert handout.next(HOME) is not None
+    found: list[Chunk | None] = []
+    asking = Thread(target=lambda: found.append(handout.next(AWAY)), daemon=True)
+    asking.start()
+    if ends == "stop":
+        handout.stop(away_failed=False)
+    else:
+        while handout.next(HOME) is not None:
+            pass
+    asking.join(LONGEST_SECONDS)
+    assert found == [None]

@@ -16,6 +16,7 @@ import lb_runtime
 from lb_runtime import intercept
 from lb_runtime.contexts import OpenPair
 from lb_runtime.dropin import raw
+from lb_runtime.dropin.calls import FOREIGN
 from lb_runtime.dropin.conductor import PullTask, Task
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.world import World
@@ -30,6 +31,8 @@ LONGEST_SECONDS = 20.0
 
 @pytest.fixture
 def bench(halves: OpenPair) -> Iterator[Bench]:
+    # A queue may have the number of one of an earlier test's whose handle was given out.
+    FOREIGN.clear()
     made = Bench.on(halves.devices[0].handle)
     one = str(halves.devices[0].info.index)
     with lb_runtime.install(Settings(force=True, share=0.5, cpu=one, gpu=one)):
