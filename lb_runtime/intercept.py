@@ -450,6 +450,7 @@ def _single(runtime: InstalledRuntime, name: str, original: Any) -> Callable[...
                 known.arguments[index] = Unfit("null-argument")
             else:
                 known.arguments[index] = captured(value)
+            known.changed()
         except Exception as error:
             runtime.tell("capture", error)
             known.pending.append(("unknown", None))

@@ -194,14 +194,20 @@ def whole_plan(
         for index, argument in enumerate(launch.arguments)
         if isinstance(argument, BufferArgument)
     }
-    sizes = launch.memory_bytes
-    fetched = {argument.memory for index, argument in buffers.items() if written[index]}
+    needs: dict[int, Region] = {}
+    leaves: dict[int, Region] = {}
+    for index, argument in buffers.items():
+        # Of a memory of which the arguments are parts, the rest may be in use elsewhere.
+        given = Region.range(argument.start_bytes, argument.stop_bytes)
+        needs[argument.memory] = needs.get(argument.memory, Region()).union(given)
+        if written[index]:
+            leaves[argument.memory] = leaves.get(argument.memory, Region()).union(given)
     plans = tuple(
         BufferPlan(
             index,
-            Merge.RANGE if argument.memory in fetched else Merge.NONE,
-            Region.range(0, sizes[argument.memory]),
-            Region.range(0, sizes[argument.memory] if argument.memory in fetched else 0),
+            Merge.RANGE if argument.memory in leaves else Merge.NONE,
+            needs[argument.memory],
+            leaves.get(argument.memory, Region()),
         )
         for index, argument in buffers.items()
     )

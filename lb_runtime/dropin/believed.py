@@ -48,7 +48,8 @@ def policy_as_known(known: Known, user_share: float, groups: int) -> Policy:
         policy.learn(whole_at_home(seconds))
     for seconds in known.split_seconds[-RECALLED_TIMES:]:
         parts = tuple(seconds if share else 0.0 for share in (user_share, 1 - user_share))
-        policy.learn(Observation((user_share, 1 - user_share), parts, seconds))
+        if seconds:
+            policy.learn(Observation((user_share, 1 - user_share), parts, seconds))
     if known.code == "no-gain" or user_share in (0.0, 1.0):
         policy.rest()
     return policy
@@ -62,6 +63,6 @@ def whole_at_home(seconds: float) -> Observation:
 
 def _as_at(known: Known, user_share: float) -> Belief:
     """Both devices are as fast as makes that share the best one."""
-    alone = median(known.alone_seconds)
+    alone = max(median(known.alone_seconds), 1e-9)
     other = alone * max(user_share, NEXT_TO_NOTHING) / max(1 - user_share, NEXT_TO_NOTHING)
     return Belief.of(np.log([[alone, other]]), fixed_seconds=(0.0, 0.0))

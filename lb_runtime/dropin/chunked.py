@@ -34,7 +34,9 @@ class ChunkedSteps(MergingSteps):
         self._step = "to-mirror"
         pieces = conductor.to_send(everything)
         self._to_mirror_bytes += sum(content.nbytes for _, _, content in pieces)
-        handout = self._handout = Handout(base.groups, chunked.choice)
+        handout = self._handout = Handout(
+            base.groups, chunked.choice, is_home_first=base.is_home_first
+        )
         self._step = "mirror-kernel"
         self._hand_out(conductor, base, handout, pieces)
         began = perf_counter()
@@ -97,16 +99,17 @@ class ChunkedSteps(MergingSteps):
 
     def _join(self, conductor: Conductor, chunked: InChunks, handout: Handout) -> None:
         """Put together what was done in chunks; what is missing is done on the program's device."""
-        base, stop = chunked.ready, handout.away_start
-        ready = None
-        if handout.home_stop < stop:
-            self._go_on_at_home(conductor, base, handout.home_stop, stop)
-            handout.home_stop = stop
-        if stop < handout.groups and self._decision is not None:
-            ready = self._decision.cut_at(base, stop)
+        base, ready = chunked.ready, None
+        start, stop = handout.missing
+        if start < stop:
+            self._go_on_at_home(conductor, base, start, stop)
+            handout.went_on()
+        start, stop = handout.away
+        if start < stop and self._decision is not None:
+            ready = self._decision.cut_at(base, handout.home, (start, stop))
             if ready is None and not self._is_whole:
                 # No cut that can be put together: all is at home that the rest needs.
-                self._go_on_at_home(conductor, base, stop, handout.groups)
+                self._go_on_at_home(conductor, base, start, stop)
         if ready is None:
             self._is_whole = True
             for index, value in enumerate(self.question.given):

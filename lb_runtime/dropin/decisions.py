@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from lb_runtime.dropin.believed import AWAY, HOME, RECALLED_TIMES, whole_at_home
+from lb_runtime.dropin.handout import Groups
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.tally import Tally
 from lb_runtime.history.known import Code, Known
@@ -91,11 +92,12 @@ class Decision:
 
     def _recall(self, known: Known) -> None:
         """Begin where an earlier process has ended."""
-        self._alone_seconds.extend(known.alone_seconds[-RECALLED_TIMES:])
+        # A row may have been cleared while its launches went on: then it holds splits alone.
+        self._alone_seconds.extend(each for each in known.alone_seconds[-RECALLED_TIMES:] if each)
         if self._is_short:
             self._found = "too-small"
             self.passes("too-small", f"{self._alone_text} alone, in an earlier process")
-        elif known.cpu_share is None or known.code == "too-small":
+        elif known.cpu_share is None or known.code == "too-small" or not self._alone_seconds:
             self.known = None
         else:
             self._found = known.code
@@ -168,11 +170,12 @@ class Decision:
         self._tally.moved()
         return made
 
-    def cut_at(self, base: Ready, groups: int) -> Ready | None:
-        """Where two devices met that ran a launch in chunks, as `base` runs; None where that is no cut.
+    def cut_at(self, base: Ready, home: Groups, away: Groups) -> Ready | None:
+        """The cut of what two devices did in chunks, as `base` runs; None where that is no cut.
 
         To be called by the thread that needs it: it may take milliseconds.
         """
+        groups = home[1] - home[0]
         with self._lock:
             made = self._cuts.get(groups)
         if made is None:
@@ -183,8 +186,7 @@ class Decision:
         if (
             made is None
             or not made.may_chunk
-            or (made.user_groups, made.groups) != (groups, base.groups)
-            or made.dimension != base.dimension
+            or not _is_of(made, base, {Place.USER: home, Place.MIRROR: away})
         ):
             with self._lock:
                 self._may_chunk = False
@@ -329,6 +331,21 @@ class Decision:
             known = self._tally.take(recall, key, code, share)
             self._since_noted = 0
         recall.note(known)
+
+
+def _is_of(made: Ready, base: Ready, done: Mapping[Place, Groups]) -> bool:
+    """Whether each place's part of a cut is what it has done of the launch that `base` runs."""
+    for place, (start, stop) in done.items():
+        work, piece = made.work(place), base.piece(place, start, stop)
+        if start == stop:
+            if work is not None:
+                return False
+        elif work is None or (work.global_offset, work.global_size) != (
+            piece.global_offset,
+            piece.global_size,
+        ):
+            return False
+    return True
 
 
 def _is_rest(choice: Choice) -> bool:

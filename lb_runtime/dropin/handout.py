@@ -1,7 +1,7 @@
 """One launch's work-groups, handed out in chunks to the program's device and to the mirror.
 
-The program's device takes its chunks from the front and the mirror from the end, so that each one's are one
-slice: what has been done is told by two numbers, also when something failed on the way.
+One device takes its chunks from the front and the other from the end, so that each one's are one slice: what
+has been done is told by two numbers, also when something failed on the way.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.shares.chunks import Chunk, Chunks
 from lb_runtime.shares.observation import Choice
 
+Groups = tuple[int, int]
+"""The work-groups from the first number up to the second."""
+
 
 class Handout:
     """The work-groups of a launch; `choice` says how fast the devices are believed to be.
 
-    All methods may be called by any thread.
+    The program's device begins at the front where `is_home_first`. All methods may be called by any thread.
     """
 
-    def __init__(self, groups: int, choice: Choice) -> None:
+    def __init__(self, groups: int, choice: Choice, *, is_home_first: bool = True) -> None:
         self.groups = groups
-        self._chunks = Chunks(groups, choice.shares, choice.least)
+        self.is_home_first = is_home_first
+        self._order = (HOME, AWAY) if is_home_first else (AWAY, HOME)
+        least = tuple(choice.least[device] for device in self._order) if choice.least else ()
+        self._chunks = Chunks(groups, tuple(choice.shares[device] for device in self._order), least)
         self._is_stopped = False
         self._changed = Condition()
-        self.home_stop = 0
-        """The program's device has done the groups before this one."""
-        self.away_start = groups
-        """The mirror has done the groups from this one on."""
+        self._front, self._back = 0, groups
+        """Who begins at the front has done the groups before the one, the other those from the other on."""
 
     def next(self, device: int, limit_seconds: float | None = None) -> Chunk | None:
         """The next chunk for a device that is idle; None where none is left.
@@ -35,9 +39,10 @@ class Handout:
         A device for which there is none since others should be done sooner waits for what they come to; None
         also where nothing happens for `limit_seconds`.
         """
+        position = self._order.index(device)
         with self._changed:
             while not self._is_stopped:
-                chunk = self._chunks.next(device)
+                chunk = self._chunks.next(position)
                 if not self._chunks.left:
                     self._changed.notify_all()
                 if chunk is not None or not self._chunks.left:
@@ -49,7 +54,7 @@ class Handout:
     def leave(self, device: int) -> None:
         """The device takes no more chunks, for whatever reason."""
         with self._changed:
-            self._chunks.rest(device)
+            self._chunks.rest(self._order.index(device))
             self._changed.notify_all()
 
     def done(self, chunk: Chunk, seconds: float) -> None:
@@ -60,22 +65,43 @@ class Handout:
                 # It comes too late: somebody else does it.
                 return
             self._chunks.done(chunk, seconds)
-            if chunk.device == HOME:
-                self.home_stop = chunk.stop
+            if chunk.device == 0:
+                self._front = chunk.stop
             else:
-                self.away_start = chunk.start
+                self._back = chunk.start
 
     def stop(self, *, away_failed: bool) -> None:
         """Hand out no more; what the mirror did counts for nothing where it failed."""
         with self._changed:
             self._changed.notify_all()
             self._is_stopped = True
-            if away_failed:
-                self.away_start = self.groups
+            if away_failed and self.is_home_first:
+                self._back = self.groups
+            elif away_failed:
+                self._front = 0
 
     @property
-    def devices(self) -> tuple[int, ...]:
-        """Who has done something."""
+    def missing(self) -> Groups:
+        """What nobody has done."""
         with self._changed:
-            done = {HOME: self.home_stop > 0, AWAY: self.away_start < self.groups}
-        return tuple(device for device, has in done.items() if has)
+            return self._front, self._back
+
+    @property
+    def away(self) -> Groups:
+        """What the mirror has done."""
+        with self._changed:
+            return (self._back, self.groups) if self.is_home_first else (0, self._front)
+
+    @property
+    def home(self) -> Groups:
+        """What the program's device has done."""
+        with self._changed:
+            return (0, self._front) if self.is_home_first else (self._back, self.groups)
+
+    def went_on(self) -> None:
+        """The program's device has done what was missing."""
+        with self._changed:
+            if self.is_home_first:
+                self._front = self._back
+            else:
+                self._back = self._front

@@ -40,6 +40,7 @@ class KernelState:
         "_is_dropped",
         "_keeps",
         "_latest",
+        "_numbers",
         "_pickers",
         "_quick",
         "_skipped",
@@ -68,6 +69,8 @@ class KernelState:
         """How many launches like it, itself included, pass because no split gains."""
         self._quick: dict[Any, _Pass] = {}
         self._latest = NO_PASS
+        self._numbers: Any = None
+        """The numbers that count, as they were set last."""
         self._is_dropped = False
         """Whether a launch passed without a look at what was set for it: `arguments` are older."""
         self._keeps = False
@@ -104,11 +107,23 @@ class KernelState:
             self._skipped = skipped
             self._pickers.clear()
             self._forget_ways()
-        numbers: Any = getattr(queue, "_lb_out_of_order", False)
-        for kind, given in self.pending:
-            if kind in _STRIDES:
-                numbers = numbers, self._picker(kind, given)(given)
-        return global_size, local_size, offset, numbers
+        is_free = getattr(queue, "_lb_out_of_order", False)
+        if self.pending:
+            numbers: Any = None
+            for kind, given in self.pending:
+                if kind in _STRIDES:
+                    numbers = numbers, self._picker(kind, given)(given)
+            self._numbers = numbers
+        return global_size, local_size, offset, is_free, self._numbers
+
+    def changed(self) -> None:
+        """An argument was set by itself: launches have other numbers in common from now on."""
+        skipped = self.entry.skipped if self.entry is not None else frozenset()
+        self._numbers = tuple(
+            known
+            for index, known in enumerate(self.arguments)
+            if type(known) is bytes and index not in skipped
+        )
 
     def _picker(self, kind: str, given: tuple[Any, ...]) -> _Picker:
         """What picks the numbers that count, and all indices, out of arguments as pyopencl gives them.
@@ -147,13 +162,16 @@ class KernelState:
             # As `way`, for what was given as it was before.
             if entry.skipped is not self._skipped:
                 return ""
-            numbers: Any = getattr(queue, "_lb_out_of_order", False)
-            for kind, given in pending:
-                picker = self._pickers.get(kind)
-                if picker is None or picker[0] != len(given):
-                    return ""
-                numbers = numbers, picker[2](given)
-            way = global_size, local_size, offset, numbers
+            is_free = getattr(queue, "_lb_out_of_order", False)
+            if pending:
+                numbers: Any = None
+                for kind, given in pending:
+                    picker = self._pickers.get(kind)
+                    if picker is None or picker[0] != len(given):
+                        return ""
+                    numbers = numbers, picker[2](given)
+                self._numbers = numbers
+            way = global_size, local_size, offset, is_free, self._numbers
             known = self._latest
             try:
                 if way != known.way:

@@ -105,6 +105,12 @@ class Ready:
         simple = all(each.home in (Home.STAY, Home.ROWS) for each in self.written)
         return simple and self.groups >= FEWEST_CHUNKED
 
+    @property
+    def is_home_first(self) -> bool:
+        """Whether the user's part comes before the mirror's. Asked only where both have one."""
+        starts = {work.place: work.global_offset[self.dimension] for work in self.works}
+        return starts[Place.USER] < starts[Place.MIRROR]
+
     def piece(self, place: Place, start: int, stop: int) -> Work:
         """The work-groups from `start` up to `stop`, for one device."""
         local, total = self.local_size[self.dimension], self.whole_size[self.dimension]

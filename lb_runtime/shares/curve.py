@@ -147,7 +147,7 @@ class Curve:
                 return left_share + (seconds - left) / (right - left) * (right_share - left_share)
             left_share, left = right_share, right
         slope = (self._seconds[-1] - self._fixed) / self._shares[-1]
-        return (seconds - self._fixed) / slope
+        return (seconds - self._fixed) / slope if slope > 0.0 else 1.0
 
     def learn(self, share: float, seconds: float) -> None:
         """Learn that a part of this share, above 0, took so long."""

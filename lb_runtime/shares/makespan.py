@@ -144,6 +144,11 @@ def balanced(devices: Sequence[Times]) -> tuple[float, ...]:
             high = middle
     done = [device.share_in(high) for device in devices]
     total = sum(done)
+    if not total:
+        # Fixed costs are all that any of them was seen to take.
+        return whole_on(
+            min(range(len(devices)), key=lambda each: devices[each].seconds(1.0)), len(devices)
+        )
     done = [share if share / total >= SMALLEST_SHARE else 0.0 for share in done]
     total = sum(done)
     return tuple(share / total for share in done)

@@ -16,9 +16,10 @@ from lb_runtime.contexts import OpenPair
 from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.dropin.decisions import Decision
 from lb_runtime.dropin.handout import Handout
+from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.settings import Settings
-from lb_runtime.shares.chunks import Chunk
+from lb_runtime.shares.chunks import Chunk, Chunks
 from lb_runtime.shares.observation import Choice
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
@@ -70,6 +71,17 @@ def handouts(monkeypatch: pytest.MonkeyPatch) -> list[Handout]:
     return found
 
 
+@pytest.fixture
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both devices take chunks to the end, however slow one of them is."""
+    monkeypatch.setattr(Chunks, "_comes_too_late", lambda *_: False)
+
+
+def shared(handouts: list[Handout]) -> int:
+    """Of how many launches both devices did a part."""
+    return sum(each.home[0] < each.home[1] and each.away[0] < each.away[1] for each in handouts)
+
+
 def climbed(values: np.ndarray) -> np.ndarray:
     """How many steps each value takes to 1, at most 400."""
     x, steps = values.astype(np.uint32), np.zeros(len(values), np.uint32)
@@ -80,9 +92,10 @@ def climbed(values: np.ndarray) -> np.ndarray:
     return steps
 
 
-def climb(pair: OpenPair, settings: Settings, until: Callable[[], bool]) -> Any:
+def climb(pair: OpenPair, settings: Settings, until: Callable[[], bool], home: int = 0) -> Any:
     """Launch until `until()`, or for a minute; holds the bytes against numpy's. What was reported."""
-    queue = cl.CommandQueue(cl.Context([pair.devices[0].handle]))
+    context = cl.Context([pair.devices[home].handle])
+    queue = cl.CommandQueue(context)
     with lb_runtime.install(settings) as runtime:
         kernel = cl.Kernel(cl.Program(queue.context, SOURCE).build(cache_dir=False), "climb")
         values = np.arange(1, ITEMS + 1, dtype=np.uint32)
@@ -104,12 +117,34 @@ def climb(pair: OpenPair, settings: Settings, until: Callable[[], bool]) -> Any:
         return runtime.report()
 
 
+@pytest.mark.usefixtures("_nobody_waits")
+@pytest.mark.parametrize("home", [0, 1])
 def test_chunks_leave_the_bytes_of_one_launch(
-    intel_pair: OpenPair, settings: Settings, handouts: list[Handout]
+    intel_pair: OpenPair, settings: Settings, handouts: list[Handout], home: int
 ) -> None:
-    report = climb(intel_pair, settings, lambda: len(handouts) >= 5)
+    """Whichever role the program's device plays."""
+    report = climb(intel_pair, settings, lambda: shared(handouts) >= 3, home)
     assert not report.faults
-    assert {HOME, AWAY} == {device for each in handouts for device in each.devices}
+    assert {each.is_home_first for each in handouts} == {home == 0}
+
+
+@pytest.mark.usefixtures("_nobody_waits")
+@pytest.mark.parametrize("home", [0, 1])
+def test_a_cut_that_is_not_where_devices_met_is_seen(
+    intel_pair: OpenPair,
+    settings: Settings,
+    handouts: list[Handout],
+    home: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mutant: a cut of as many work-groups is taken for it, wherever these are."""
+    monkeypatch.setattr(Ready, "is_home_first", property(lambda _: home == 1))
+    climb(intel_pair, settings, lambda: shared(handouts) >= 1, home)
+    handouts.clear()
+    lb_runtime.uninstall()
+    monkeypatch.setattr("lb_runtime.dropin.decisions._is_of", lambda *_: True)
+    with pytest.raises(AssertionError):
+        climb(intel_pair, settings, lambda: shared(handouts) >= 3, home)
 
 
 def test_rows_that_come_home_leave_the_bytes_of_one_launch(
@@ -142,13 +177,14 @@ class InjectedError(Exception):
 
 
 @pytest.mark.parametrize("device", [HOME, AWAY])
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize(("after", "home"), [(0, 0), (1, 0), (3, 0), (1, 1)])
 def test_a_device_that_fails_between_chunks_leaves_right_bytes(
     intel_pair: OpenPair,
     settings: Settings,
     handouts: list[Handout],
     device: int,
     after: int,
+    home: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[int] = []
@@ -164,7 +200,7 @@ def test_a_device_that_fails_between_chunks_leaves_right_bytes(
         return original(handout, asking, *limit)
 
     monkeypatch.setattr(Handout, "next", failing)
-    report = climb(intel_pair, settings, lambda: bool(failed and handouts))
+    report = climb(intel_pair, settings, lambda: bool(failed and handouts), home)
     assert any("injected" in str(each) for each in report.faults)
 
 
@@ -182,6 +218,7 @@ def test_where_devices_met_may_be_no_cut(
     assert not report.faults
 
 
+@pytest.mark.usefixtures("_nobody_waits")
 def test_a_chunk_that_is_forgotten_is_seen(
     intel_pair: OpenPair,
     settings: Settings,
@@ -192,30 +229,35 @@ def test_a_chunk_that_is_forgotten_is_seen(
     original = LaunchTask._join
 
     def forgetting(task: LaunchTask, conductor: Any, chunked: Any, handout: Handout) -> None:
-        if handout.away_start < handout.groups:
-            handout.away_start = handout.home_stop = min(handout.away_start + 8, handout.groups)
+        handout._front = handout._back = min(handout._back + 8, handout.groups)
         original(task, conductor, chunked, handout)
 
     monkeypatch.setattr(LaunchTask, "_join", forgetting)
     with pytest.raises(AssertionError):
-        climb(intel_pair, settings, lambda: len(handouts) >= 3)
+        climb(intel_pair, settings, lambda: shared(handouts) >= 3)
 
 
-def test_what_is_handed_out_is_told_by_two_numbers() -> None:
-    handout = Handout(64, Choice((0.5, 0.5), True))
-    first, last = handout.next(HOME), handout.next(AWAY)
-    assert first is not None
-    assert last is not None
-    assert (first.start, last.stop) == (0, 64)
-    handout.done(first, 0.1)
-    handout.done(last, 0.1)
-    assert (handout.home_stop, handout.away_start) == (first.stop, last.start)
+@pytest.mark.parametrize("is_home_first", [True, False])
+def test_what_is_handed_out_is_told_by_two_numbers(is_home_first: bool) -> None:
+    handout = Handout(64, Choice((0.5, 0.5), True), is_home_first=is_home_first)
+    order = (HOME, AWAY) if is_home_first else (AWAY, HOME)
+    front, back = (handout.next(device) for device in order)
+    assert front is not None
+    assert back is not None
+    assert (front.start, back.stop) == (0, 64)
+    for chunk in (front, back):
+        handout.done(chunk, 0.1)
+    assert handout.missing == (front.stop, back.start)
+    slices = ((0, front.stop), (back.start, 64))
+    assert (handout.home, handout.away) == (slices if is_home_first else slices[::-1])
     handout.stop(away_failed=True)
     assert handout.next(HOME) is None
-    assert (handout.home_stop, handout.away_start) == (first.stop, 64)
+    assert handout.away[0] == handout.away[1]
     # What ends after that is done by somebody else.
-    handout.done(Chunk(AWAY, 10, 20), 0.1)
-    assert handout.away_start == 64
+    handout.done(Chunk(0, 0, 60), 0.1)
+    handout.went_on()
+    assert handout.home == (0, 64)
+    assert handout.missing[0] == handout.missing[1]
 
 
 def test_a_device_that_seemed_too_slow_is_given_work_once_the_other_turns_out_slower() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lb_runtime.dropin import decisions
 from lb_runtime.dropin.believed import belief_of, policy_as_known
-from lb_runtime.dropin.decisions import Decision
+from lb_runtime.dropin.decisions import Decision, InChunks
 from lb_runtime.dropin.ready import Ready, Work
 from lb_runtime.history.known import Key, Known
 from lb_runtime.memory.byte_map import Place
@@ -147,6 +147,23 @@ def test_a_whole_launch_passes_for_the_reason_that_it_has(
     assert decision.rest() == (5 if why == "single" else 0)
 
 
+def test_chunks_run_as_a_cut_that_gives_both_devices_work(
+    make: Callable[[Any], Decision],
+) -> None:
+    """A whole launch on the mirror runs the program's own text: its built-ins would answer for a chunk."""
+    policy = Chosen(Choice((0.0, 1.0)))
+    decision = make(policy)
+    decision.choose()
+    decision.moved(0, cut(0))
+    whole = decision.choose()
+    assert isinstance(whole, Ready)
+    assert len(whole.works) == 1
+    policy.choice = Choice((0.5, 0.5), is_chunked=True)
+    chunked = decision.choose()
+    assert isinstance(chunked, InChunks)
+    assert len(chunked.ready.works) == 2
+
+
 def test_what_both_devices_took_is_learned(make: Callable[[Any], Decision]) -> None:
     policy = Chosen(Choice((0.5, 0.5)))
     decision = make(policy)
@@ -227,3 +244,14 @@ def test_a_policy_that_rests_is_asked_again_when_its_rest_is_over() -> None:
     assert policy.choose().whole == 0
     assert policy.skip() == 16
     assert policy.choose().why != "single"
+
+
+@pytest.mark.parametrize("alone", [(), (0.0,)])
+def test_a_row_without_times_alone_is_as_good_as_none(
+    make: Callable[[Any], Decision], alone: tuple[float, ...]
+) -> None:
+    entry, question = make(None).entry, make(None).question
+    row = Known(Key("k", "p", "b"), "k", "split", 0.3, alone, (0.01,), 0, 1, 0, 0, 1.0)
+    assert Decision(entry, question, row).known is None
+    row = known("split", 0.3, 0.01, 0.01)
+    assert Decision(entry, question, row).known is row

@@ -176,6 +176,28 @@ def test_launches_that_differ_in_a_number_that_counts_are_looked_at_again(
         assert state.quick_code(None, (64,), None, None) == code
 
 
+def test_numbers_that_were_set_for_a_launch_before_count(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    codes = []
+    for number in (16, 16, 1 << 20):
+        set_all(state, ("pack", (2, b"i", number)))
+        for _ in range(2):
+            codes.append(state.quick_code(None, (64,), None, None))
+            if not codes[-1]:
+                state.remember(state.way(None, (64,), None, None), "too-small")
+                state.take_over()
+    assert [bool(code) for code in codes] == [False, True, True, True, False, True]
+
+
+def test_a_number_that_is_set_by_itself_counts(state: KernelState) -> None:
+    state.entry.code = ""  # type: ignore[union-attr]
+    for number, code in ((1, ""), (1, "too-small"), (2, ""), (1, "too-small")):
+        state.arguments[2] = packed(b"i", number)
+        state.changed()
+        assert state.quick_code(None, (64,), None, None) == code
+        state.remember(state.way(None, (64,), None, None), "too-small")
+
+
 def test_several_sizes_in_turn_all_pass_quickly(state: KernelState) -> None:
     state.entry.code = ""  # type: ignore[union-attr]
     for size in range(1, 9):

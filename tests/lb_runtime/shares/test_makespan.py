@@ -118,3 +118,20 @@ def test_shares_that_are_no_division_are_refused(shares: tuple[float, ...]) -> N
 def test_times_that_cannot_be_are_refused(seconds: tuple[float, ...], total: float) -> None:
     with pytest.raises(LaunchError, match="expected"):
         Observation((0.5, 0.5), seconds, total)
+
+
+class Flat:
+    """A device that was seen to take nothing but its fixed cost."""
+
+    def __init__(self, fixed: float) -> None:
+        self.fixed = fixed
+
+    def seconds(self, share: float) -> float:
+        return self.fixed if share > 0.0 else 0.0
+
+    def share_in(self, seconds: float) -> float:
+        return 0.0
+
+
+def test_of_devices_that_take_fixed_costs_alone_the_cheapest_one_takes_all() -> None:
+    assert balanced((Flat(2.0), Flat(1.0))) == (0.0, 1.0)
