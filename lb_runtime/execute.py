@@ -1,39 +1,31 @@
 """Carries out a plan: every device runs its parts at the same time, then the parts' bytes are merged.
 
-Nothing is decided here. One thread per device sends what its parts need, enqueues their kernels, fetches
-what they leave into memory of its own and waits. The host arrays are read by the devices meanwhile, and
-written only when every part has succeeded: after an error they hold what they held before.
+Nothing is decided here. First all commands are enqueued: sending what the parts need, their kernels, and
+fetching what they leave into memory of its own; then each device's thread waits for its own. Were they
+enqueued on these threads, one that holds the interpreter's lock would lose its core to a CPU device that it
+has just set to work, and the other device would wait for milliseconds. The host arrays are read by the
+devices meanwhile, and written only when every part has succeeded: after an error they hold what they held
+before. Then each device's thread writes what its own parts have left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 
-import numpy as np
 import pyopencl as cl
 
-from lb_runtime.analysis.verdict import Merge
 from lb_runtime.checks import Value, check_kinds, host_contents, host_images
 from lb_runtime.contexts import OpenDevice
 from lb_runtime.errors import ArgumentError, ExecutionError
-from lb_runtime.execution import Execution, PartTiming
-from lb_runtime.images import Box, Image, Sampler, box_bytes
-from lb_runtime.launch import BufferArgument, ImageArgument, LocalArgument
-from lb_runtime.memory.images import (
-    check_image,
-    download_box,
-    make_image,
-    make_sampler,
-    upload_box,
-)
-from lb_runtime.memory.merge import Bytes, as_bytes
-from lb_runtime.memory.transfer import download, upload
-from lb_runtime.merging import Fetched, FetchedBox, merge, merge_boxes
+from lb_runtime.execution import Execution, Ownership, PartTiming
+from lb_runtime.merging import Fetched, FetchedBox, Task, merge, merge_boxes
+from lb_runtime.parts import Host, OnDevice, Traffic, check_images, device_seconds
 from lb_runtime.plan import MemoryPlan, Part, Plan, memory_plans
 from lb_runtime.plan_checks import check_parts
+from lb_runtime.standby import at_once, standby_of
 
 
 def execute(
@@ -54,76 +46,97 @@ def execute(
     compiler refuses the program, `KernelNotFoundError`, and `ExecutionError` when a device fails.
     """
     began = perf_counter()
-    host = _Host(plan, values, host_contents(plan, values), host_images(plan, values))
+    host = Host(plan.launch, values, host_contents(plan, values), host_images(plan, values))
     check_parts(plan, devices)
-    _check_images(host, devices)
-    kernels = [
-        devices[part.device].kernel(plan.source, plan.options, plan.launch.kernel_name, file_name)
-        for part in plan.parts
-    ]
-    for kernel in kernels:
-        check_kinds(kernel, plan)
+    check_images(host, [devices[number] for number in {part.device for part in plan.parts}])
     work: dict[int, list[_RunningPart]] = {}
-    for number, (part, kernel) in enumerate(zip(plan.parts, kernels)):
+    for number, part in enumerate(plan.parts):
+        device = devices[part.device]
+        kernel = standby_of(device).kernel(
+            device, plan.source, plan.options, plan.launch.kernel_name, file_name
+        )
+        check_kinds(kernel, plan)
         running = _RunningPart(number, part, kernel, memory_plans(plan.launch, part))
         work.setdefault(part.device, []).append(running)
-    with ThreadPoolExecutor(max_workers=len(work)) as threads:
-        runs = [
-            threads.submit(_run_on_device, devices[index], parts, host, began)
-            for index, parts in work.items()
-        ]
-    finished = sorted((part for run in runs for part in run.result()), key=lambda part: part.number)
+    ends = {
+        number: OnDevice(devices[number], host, has_several_parts=len(parts) > 1)
+        for number, parts in work.items()
+    }
+    stamps = _enqueue_all(ends, work, began)
+    runs = at_once(
+        devices,
+        {
+            number: partial(_wait_for_device, ends[number], parts, stamps[number], began)
+            for number, parts in work.items()
+        },
+    )
+    finished = sorted((part for run in runs.values() for part in run), key=lambda part: part.number)
     merge_began = perf_counter()
-    ownership = merge([each for part in finished for each in part.fetched], host.contents)
-    merge_boxes([each for part in finished for each in part.boxes], host.pixels)
+    places = [part.device for part in plan.parts]
+    try:
+        writing = merge_all(finished, host, devices, places)
+    finally:
+        for end in ends.values():
+            end.close()
     ended = perf_counter()
     return Execution(
-        parts=tuple(part.timing for part in finished),
-        ownership=ownership,
+        parts=tuple(writing.added(part.timing) for part in finished),
+        ownership=writing.ownership,
         merge_seconds=ended - merge_began,
         total_seconds=ended - began,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Host:
-    """What the host gave for a launch; `contents` and `images` by memory number."""
+class FinishedPart:
+    """A part that ran: what it brought back, and its times."""
 
-    plan: Plan
-    values: Sequence[Value]
-    contents: dict[int, Bytes]
-    images: dict[int, Image]
-
-    @property
-    def pixels(self) -> dict[int, Bytes]:
-        """The bytes of each image."""
-        return {memory: as_bytes(image.pixels) for memory, image in self.images.items()}
-
-    @property
-    def image_arguments(self) -> dict[int, ImageArgument]:
-        """The image arguments, by index in the kernel's signature."""
-        return {
-            index: argument
-            for index, argument in enumerate(self.plan.launch.arguments)
-            if isinstance(argument, ImageArgument)
-        }
+    number: int
+    fetched: tuple[Fetched, ...]
+    boxes: tuple[FetchedBox, ...]
+    timing: PartTiming
 
 
-def _check_images(host: _Host, devices: Sequence[OpenDevice]) -> None:
-    """Raise `LaunchError` for images that a device of the plan does not have."""
-    for number in {part.device for part in host.plan.parts}:
-        device = devices[number]
-        for argument in host.image_arguments.values():
-            image = host.images[argument.memory]
-            check_image(device.handle, device.context, device.label, argument, image)
+@dataclass(slots=True)
+class Writing:
+    """What writing into the host's arrays came to; `seconds` by part."""
+
+    seconds: dict[int, float] = field(default_factory=dict)
+    ownership: tuple[Ownership, ...] = ()
+
+    def added(self, timing: PartTiming) -> PartTiming:
+        """A part's times with what its own writing took."""
+        return replace(timing, write_seconds=self.seconds.get(timing.part, 0.0))
 
 
-@dataclass(frozen=True, slots=True)
-class _DeviceMemory:
-    """The buffers and images of one device, by memory number."""
+def merge_all(
+    finished: Sequence[FinishedPart],
+    host: Host,
+    devices: Sequence[OpenDevice],
+    places: Sequence[int],
+) -> Writing:
+    """Write what all parts left, on the threads of their devices; `places[i]` is part i's device."""
+    writing = Writing()
 
-    buffers: dict[int, cl.Buffer] = field(default_factory=dict)
-    images: dict[int, cl.Image] = field(default_factory=dict)
+    def run(tasks: Sequence[Task]) -> None:
+        calls: dict[int, list[Task]] = {}
+        for task in tasks:
+            calls.setdefault(places[task[0]], []).append(task)
+        if calls:
+            at_once(devices, {place: partial(timed, mine) for place, mine in calls.items()})
+
+    def timed(tasks: Sequence[Task]) -> None:
+        for part, call in tasks:
+            began = perf_counter()
+            call()
+            taken = perf_counter() - began
+            writing.seconds[part] = writing.seconds.get(part, 0.0) + taken
+
+    writing.ownership = merge(
+        [each for part in finished for each in part.fetched], host.contents, run
+    )
+    merge_boxes([each for part in finished for each in part.boxes], host.pixels)
+    return writing
 
 
 @dataclass(slots=True)
@@ -135,26 +148,13 @@ class _RunningPart:
     kernel: cl.Kernel
     memories: tuple[MemoryPlan, ...]
     begin_seconds: float = 0.0
-    uploads: list[cl.Event] = field(default_factory=list)
+    sent: Traffic = field(default_factory=Traffic)
     launch: list[cl.Event] = field(default_factory=list)
-    downloads: list[cl.Event] = field(default_factory=list)
-    fetched: list[Fetched] = field(default_factory=list)
-    boxes: list[FetchedBox] = field(default_factory=list)
-    uploaded_bytes: int = 0
-    held: list[object] = field(default_factory=list)
-    """What must live until the part is done: clSetKernelArg keeps no object alive (OpenCL 1.2, 5.7.2)."""
+    got: Traffic = field(default_factory=Traffic)
 
     @property
     def last(self) -> cl.Event:
-        return (self.downloads or self.launch)[-1]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _FinishedPart:
-    number: int
-    fetched: tuple[Fetched, ...]
-    boxes: tuple[FetchedBox, ...]
-    timing: PartTiming
+        return (self.got.events or self.launch)[-1]
 
 
 class _Clock:
@@ -174,133 +174,61 @@ class _Clock:
         return stamp_nanoseconds * 1e-9 + self._difference
 
 
-def _run_on_device(
-    device: OpenDevice, parts: list[_RunningPart], host: _Host, began: float
-) -> list[_FinishedPart]:
-    """Run one device's parts, in order, on its in-order queue; they share the device's buffers."""
-    memory = _DeviceMemory()
-    enqueued: list[tuple[cl.Event, float]] = []
-    try:
-        for number, content in host.contents.items():
-            memory.buffers[number] = device.buffers.take(content.size)
-        _make_images(device, host, memory)
-        for running in parts:
-            running.begin_seconds = perf_counter() - began
-            _enqueue(device, running, host, memory)
-            first = (running.uploads or running.launch)[0]
-            enqueued.append((first, perf_counter()))
-        device.queue.flush()
-        finished = _wait(parts, enqueued, began)
-    except cl.Error as error:
-        _settle(device)
-        raise ExecutionError(f"{device.label} failed: {error}") from error
-    except ArgumentError:
-        _settle(device)
-        raise
-    for buffer in memory.buffers.values():
-        device.buffers.give_back(buffer)
-    for image in memory.images.values():
-        image.release()
-    return finished
+_Stamps = list[tuple[cl.Event, float]]
+"""Commands, and the host's time at which each had been enqueued."""
 
 
-def _make_images(device: OpenDevice, host: _Host, memory: _DeviceMemory) -> None:
-    arguments = host.image_arguments.values()
-    written = {argument.memory for argument in arguments if argument.is_written}
-    for argument in arguments:
-        number = argument.memory
-        if number not in memory.images:
-            memory.images[number] = make_image(
-                device.context, argument, host.images[number], number in written
-            )
+def _enqueue_all(
+    ends: dict[int, OnDevice], work: dict[int, list[_RunningPart]], began: float
+) -> dict[int, _Stamps]:
+    """Enqueue every part, the first device's last: it plays CPU, and takes the core from who works here.
 
-
-def _enqueue(device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory) -> None:
-    """Enqueue a part's uploads, its kernel and its downloads, waiting for none of them."""
-    for each in running.memories:
-        buffer, content = memory.buffers[each.memory], host.contents[each.memory]
-        running.uploads.extend(upload(device.queue, buffer, content, each.needs))
-        running.uploaded_bytes += each.needs.size_bytes
-    written = _send_images(device, running, host, memory)
-    _set_arguments(device, running, host, memory)
-    running.launch.append(
-        cl.enqueue_nd_range_kernel(
-            device.queue,
-            running.kernel,
-            running.part.global_size,
-            host.plan.launch.nd_range.local_size,
-            running.part.global_offset,
-        )
-    )
-    for each in running.memories:
-        if each.fetched.rows:
-            events, pieces = download(device.queue, memory.buffers[each.memory], each.fetched)
-            running.downloads.extend(events)
-            running.fetched.append(Fetched(running.number, each, pieces))
-    for argument, box in written:
-        event, pixels = download_box(device.queue, memory.images[argument.memory], argument, box)
-        running.downloads.append(event)
-        running.boxes.append(FetchedBox(argument, box, pixels))
-
-
-def _send_images(
-    device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory
-) -> list[tuple[ImageArgument, Box]]:
-    """Enqueue the uploads of a part's images, each once; the boxes that it leaves, each once."""
-    arguments, contents = host.image_arguments, host.pixels
-    sent: dict[int, tuple[ImageArgument, Box]] = {}
-    written: dict[int, tuple[ImageArgument, Box]] = {}
-    for plan in running.part.images:
-        argument = arguments[plan.argument]
-        if plan.merge is Merge.NONE:
-            sent[argument.memory] = argument, ((0,) * len(argument.shape), argument.shape)
-        elif all(plan.size):
-            sent.setdefault(argument.memory, (argument, plan.box))
-            written[argument.memory] = argument, plan.box
-    for number, (argument, box) in sent.items():
-        event, pixels = upload_box(
-            device.queue, memory.images[number], contents[number], argument, box
-        )
-        running.uploads.append(event)
-        running.held.append(pixels)
-        running.uploaded_bytes += box_bytes(argument, box)
-    return list(written.values())
-
-
-def _set_arguments(
-    device: OpenDevice, running: _RunningPart, host: _Host, memory: _DeviceMemory
-) -> None:
-    for index, (argument, value) in enumerate(zip(host.plan.launch.arguments, host.values)):
+    A device's parts run in order on its in-order queue; they share the device's buffers.
+    """
+    stamps: dict[int, _Stamps] = {}
+    for number in sorted(work, reverse=True):
+        end, parts = ends[number], work[number]
+        stamps[number] = []
         try:
-            given: object
-            if isinstance(argument, BufferArgument):
-                given = _argument_buffer(argument, memory.buffers[argument.memory])
-            elif isinstance(argument, ImageArgument):
-                given = memory.images[argument.memory]
-            elif isinstance(value, Sampler):
-                given = make_sampler(device.context, value)
-            elif isinstance(argument, LocalArgument):
-                given = cl.LocalMemory(argument.size_bytes)
-            else:
-                given = np.asarray(value)[()]
-            running.kernel.set_arg(index, given)  # type: ignore[arg-type]  # its stub lacks some
-            running.held.append(given)
-        except cl.LogicError as error:
-            raise ArgumentError(
-                f"argument {index} does not fit kernel {host.plan.launch.kernel_name}: {error}"
-            ) from error
+            end.open(memory for running in parts for memory in running.memories)
+            for running in parts:
+                running.begin_seconds = perf_counter() - began
+                _enqueue(end, running)
+                first = (running.sent.events or running.launch)[0]
+                stamps[number].append((first, perf_counter()))
+            end.device.queue.flush()
+        except cl.Error as error:
+            for each in ends.values():
+                each.settle()
+            raise ExecutionError(f"{end.device.label} failed: {error}") from error
+        except ArgumentError:
+            for each in ends.values():
+                each.settle()
+            raise
+    return stamps
 
 
-def _argument_buffer(argument: BufferArgument, memory: cl.Buffer) -> cl.Buffer:
-    """The bytes of its memory that an argument is."""
-    if argument.size_bytes == memory.size:
-        return memory
-    return memory.get_sub_region(argument.start_bytes, argument.size_bytes)
+def _wait_for_device(
+    end: OnDevice, parts: list[_RunningPart], stamps: _Stamps, began: float
+) -> list[FinishedPart]:
+    """Wait for one device's parts."""
+    try:
+        return _wait(parts, stamps, began)
+    except cl.Error as error:
+        end.settle()
+        raise ExecutionError(f"{end.device.label} failed: {error}") from error
 
 
-def _wait(
-    parts: list[_RunningPart], enqueued: list[tuple[cl.Event, float]], began: float
-) -> list[_FinishedPart]:
+def _enqueue(end: OnDevice, running: _RunningPart) -> None:
+    """Enqueue a part's uploads, its kernel and its downloads, waiting for none of them."""
+    part = running.part
+    running.sent = end.send(running.memories, part.images)
+    end.set_arguments(running.kernel)
+    running.launch.append(end.launch(running.kernel, part.global_offset, part.global_size))
+    running.got = end.fetch(running.number, running.memories, part.images)
+
+
+def _wait(parts: list[_RunningPart], stamps: _Stamps, began: float) -> list[FinishedPart]:
     """Wait for the parts one after the other, and put their times on the host's timeline."""
     clock = _Clock()
     ends = []
@@ -311,13 +239,16 @@ def _wait(
         running.last.wait()
         ends.append(perf_counter() - began)
         clock.saw(kernel.profile.end, kernel_seen)
-    for event, host_seconds in enqueued:
+    for event, host_seconds in stamps:
         clock.saw(event.profile.queued, host_seconds)
+    # A waiting thread may be told late, where a CPU device has all cores.
+    stamped = [clock.host_seconds(running.last.profile.end) - began for running in parts]
+    ends = [min(seen, stamp) for seen, stamp in zip(ends, stamped)]
     return [
-        _FinishedPart(
+        FinishedPart(
             running.number,
-            tuple(running.fetched),
-            tuple(running.boxes),
+            tuple(running.got.buffers),
+            tuple(running.got.boxes),
             PartTiming(
                 part=running.number,
                 device=running.part.device,
@@ -325,26 +256,12 @@ def _wait(
                 end_seconds=end,
                 kernel_begin_seconds=clock.host_seconds(running.launch[0].profile.start) - began,
                 kernel_end_seconds=clock.host_seconds(running.launch[0].profile.end) - began,
-                upload_seconds=_device_seconds(running.uploads),
-                kernel_seconds=_device_seconds(running.launch),
-                download_seconds=_device_seconds(running.downloads),
-                uploaded_bytes=running.uploaded_bytes,
-                downloaded_bytes=sum(each.plan.fetched.size_bytes for each in running.fetched)
-                + sum(each.pixels.nbytes for each in running.boxes),
+                upload_seconds=device_seconds(running.sent.events),
+                kernel_seconds=device_seconds(running.launch),
+                download_seconds=device_seconds(running.got.events),
+                uploaded_bytes=running.sent.size_bytes,
+                downloaded_bytes=running.got.size_bytes,
             ),
         )
         for running, end in zip(parts, ends)
     ]
-
-
-def _device_seconds(events: list[cl.Event]) -> float:
-    return sum((event.profile.end - event.profile.start) * 1e-9 for event in events)
-
-
-def _settle(device: OpenDevice) -> None:
-    """After a failure: let the commands that still use the host's memory end."""
-    try:
-        device.queue.finish()
-    except cl.Error:
-        # The first failure is the one being reported.
-        return

@@ -17,7 +17,8 @@ class PartTiming:
     `part` indexes `Plan.parts`, `device` the runtime's devices. `upload_seconds`, `kernel_seconds` and
     `download_seconds` are device time (profiling events, START to END). The kernel ran on the device in
     `[kernel_begin_seconds, kernel_end_seconds)` of the host's timeline; the host worked on the part in
-    `[begin_seconds, end_seconds)`.
+    `[begin_seconds, end_seconds)`, and for `write_seconds` wrote what it left once all parts were done.
+    A part that ran in chunks has their times in all.
     """
 
     part: int
@@ -31,6 +32,26 @@ class PartTiming:
     download_seconds: float
     uploaded_bytes: int
     downloaded_bytes: int
+    write_seconds: float = 0.0
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the host and the device worked on the part, its copies included."""
+        return self.end_seconds - self.begin_seconds + self.write_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTiming:
+    """A chunk of a launch: the work-groups `[group_start, group_stop)` of the dimension that is cut.
+
+    Its kernel was under way in `[begin_seconds, end_seconds)` of the host's timeline.
+    """
+
+    device: int
+    group_start: int
+    group_stop: int
+    begin_seconds: float
+    end_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +69,16 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Execution:
-    """An execution that succeeded. `parts` are in the order of `Plan.parts`."""
+    """An execution that succeeded. `parts` are in the order of `Plan.parts`.
+
+    `chunks` are in the order in which they ended; empty where the work was not handed out in chunks.
+    """
 
     parts: tuple[PartTiming, ...]
     ownership: tuple[Ownership, ...]
     merge_seconds: float
     total_seconds: float
+    chunks: tuple[ChunkTiming, ...] = ()
 
     @property
     def overlap_seconds(self) -> float:

@@ -5,8 +5,9 @@ All that can fail is looked at before the first write: after an error the host h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from lb_runtime.analysis.verdict import Merge
@@ -66,22 +67,48 @@ class _Difference:
     changed: Mask
 
 
-def merge(fetched: Sequence[Fetched], contents: Mapping[int, Bytes]) -> tuple[Ownership, ...]:
+Task = tuple[int, Callable[[], None]]
+"""Something to do for a part, by its number."""
+Run = Callable[[Sequence[Task]], None]
+"""Does tasks, those of different parts at the same time if it can; returns when all are done."""
+
+
+def one_by_one(tasks: Sequence[Task]) -> None:
+    """Do all tasks here, in order."""
+    for _, call in tasks:
+        call()
+
+
+def merge(
+    fetched: Sequence[Fetched], contents: Mapping[int, Bytes], run: Run = one_by_one
+) -> tuple[Ownership, ...]:
     """Write what the parts brought back into `contents` (memory number -> the host's bytes).
 
     All differences are taken before the first write, so that each is one from the original. Returns who
     changed what where that shows in the bytes alone. Raises `RaceError`, before any write, where two
     parts left different values in one place.
     """
-    differences = [
-        _difference(each, contents[each.plan.memory])
-        for each in fetched
-        if each.plan.merge is Merge.DIFFERENCE
-    ]
+    differences: list[_Difference] = []
+    run(
+        [
+            (each.part, partial(_add_difference, differences, each, contents[each.plan.memory]))
+            for each in fetched
+            if each.plan.merge is Merge.DIFFERENCE
+        ]
+    )
+    differences.sort(key=lambda each: (each.fetched.part, each.fetched.plan.argument))
     _check_races(differences)
-    for each in fetched:
-        if each.plan.merge is Merge.RANGE:
-            write_region(contents[each.plan.memory], each.plan.leaves, each.pieces)
+    # The parts' ranges share no byte (`check_parts`).
+    run(
+        [
+            (
+                each.part,
+                partial(write_region, contents[each.plan.memory], each.plan.leaves, each.pieces),
+            )
+            for each in fetched
+            if each.plan.merge is Merge.RANGE
+        ]
+    )
     for found in differences:
         memory = found.fetched.plan.memory
         write_changed(contents[memory], found.start, found.content, found.changed)
@@ -96,6 +123,10 @@ def merge_boxes(fetched: Sequence[FetchedBox], contents: Mapping[int, Bytes]) ->
     """Write what the parts left of images into `contents` (memory number -> the host's bytes)."""
     for each in fetched:
         box_view(contents[each.argument.memory], each.argument, each.box)[...] = each.pixels
+
+
+def _add_difference(found: list[_Difference], fetched: Fetched, target: Bytes) -> None:
+    found.append(_difference(fetched, target))
 
 
 def _difference(fetched: Fetched, target: Bytes) -> _Difference:

@@ -25,9 +25,11 @@ from lb_runtime.judged import is_on, judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
+from lb_runtime.standby import standby_of
 from lb_runtime.tuned.apply import Advice
 from predictor.frontend import split_options
 from predictor.predict import Predictor
+from predictor.prediction import Prediction as Times
 
 CPU, GPU = 0, 1
 """The places of the two roles in a pair's devices, in shares and in plans."""
@@ -129,9 +131,10 @@ class Runtime:
         self.close()
 
     def close(self) -> None:
-        """Free the spare device buffers. The runtime can be used on."""
+        """Free the spare device buffers and host memory. The runtime can be used on."""
         for device in self.devices.devices:
             device.buffers.clear()
+            standby_of(device).staging.clear()
 
     def kernel(
         self,
@@ -158,14 +161,23 @@ class Runtime:
         Raises:
             ModelError: the model file is missing, damaged or of another version.
         """
-        started = perf_counter()
+        started, loaded = perf_counter(), self._load_seconds
+        predicted = self.times(kernel, launch)
+        seconds = perf_counter() - started - (self._load_seconds - loaded)
+        return Prediction(predicted.cpu_fraction, self._load_seconds, seconds)
+
+    def times(self, kernel: Kernel, launch: Launch) -> Times:
+        """Ask the model for both devices' times of a launch, copies included: how likely which are.
+
+        Raises:
+            ModelError: as `predict`.
+        """
         if self._advice is None:
+            started = perf_counter()
             self._advice = Advice(self.devices.pair, predictor=self._predictor)
             self._load_seconds = perf_counter() - started
-            started = perf_counter()
         # What is sent and fetched counts: every launch here begins and ends with host arrays.
-        predicted = self._advice.predict(kernel.graph, launch, transfers=True)
-        return Prediction(predicted.cpu_fraction, self._load_seconds, perf_counter() - started)
+        return self._advice.predict(kernel.graph, launch, transfers=True)
 
     def decide(self, kernel: Kernel, launch: Launch, cpu_share: float | None = None) -> Decision:
         """Choose the cut of a launch: at `cpu_share`, or where the model says if it is None.
@@ -180,15 +192,24 @@ class Runtime:
             raise LaunchError(f"CPU share {share} given, expected a fraction from 0 to 1")
         if outside := overreach(kernel.facts, launch):
             raise LaunchError(str(outside))
-        infos = [device.info for device in self.devices.devices]
-        verdict, adapted = judged(
-            kernel, launch, share, infos, exact=self.exact, strict=self.strict
-        )
-        if adapted and isinstance(verdict, Splittable) and len(verdict.slices) > 1:
-            plan = split_plan(launch, verdict, adapted.source, adapted.options)
+        verdict, plan = self.cut(kernel, launch, share)
+        if plan is not None and len(plan.parts) > 1:
             return Decision(launch, share, prediction, verdict, plan)
         device = self._whole_device(launch, share)
         return Decision(launch, share, prediction, verdict, self.alone(kernel, launch, device))
+
+    def cut(self, kernel: Kernel, launch: Launch, cpu_share: float) -> tuple[Verdict, Plan | None]:
+        """The verdict on a cut at a share, and the plan of the parts that are not empty.
+
+        The plan is None for a launch that is declined.
+        """
+        infos = [device.info for device in self.devices.devices]
+        verdict, adapted = judged(
+            kernel, launch, cpu_share, infos, exact=self.exact, strict=self.strict
+        )
+        if adapted is None or not isinstance(verdict, Splittable):
+            return verdict, None
+        return verdict, split_plan(launch, verdict, adapted.source, adapted.options)
 
     def _whole_device(self, launch: Launch, share: float) -> int:
         """The device for a whole launch: that of the greater share, unless only the other one can."""

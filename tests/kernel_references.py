@@ -143,6 +143,31 @@ def _black_scholes(given: Arguments) -> Buffers:
     }
 
 
+def _binomial_options(given: Arguments) -> Buffers:
+    price, strike, years = (given[name].astype(np.float64) for name in ("price", "strike", "years"))
+    steps = given["steps"]
+    step_years = years / steps
+    up = np.exp(given["volatility"] * np.sqrt(step_years))
+    growth = np.exp(given["rate"] * step_years)
+    chance = (growth - 1 / up) / (up - 1 / up)
+    ends = price[:, None] * up[:, None] ** np.arange(-steps, steps + 1, 2)
+    values = np.maximum(ends - strike[:, None], 0)
+    for _ in range(steps):
+        later = chance[:, None] * values[:, 1:] + (1 - chance[:, None]) * values[:, :-1]
+        values = later / growth[:, None]
+    return {"call": values[:, 0]}
+
+
+def _gaussian_blur(given: Arguments) -> Buffers:
+    radius = given["radius"]
+    weights = given["weights"].astype(np.float64).reshape(2 * radius + 1, 2 * radius + 1)
+    image = given["image"].view(np.uint8).reshape(given["height"], given["width"], 4)
+    padded = np.pad(image, [(radius, radius), (radius, radius), (0, 0)], mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape, axis=(0, 1))
+    sums = np.einsum("yxcij,ij->yxc", windows.astype(np.float64), weights)
+    return {"result": np.rint(sums).clip(0, 255).astype(np.uint8)}
+
+
 def _matmul(given: Arguments) -> Buffers:
     return {"c": given["a"].astype(np.float64) @ given["b"].astype(np.float64)}
 
@@ -271,9 +296,11 @@ def _scatter(given: Arguments) -> Buffers:
 
 
 REFERENCES: dict[str, Callable[[Arguments], Buffers]] = {
+    "binomial_options": _binomial_options,
     "bitonic_step": _bitonic_step,
     "black_scholes": _black_scholes,
     "convolution_2d": _convolution_2d,
+    "gaussian_blur": _gaussian_blur,
     "grid_stride_add": _grid_stride_add,
     "group_reduction": _group_reduction,
     "histogram": _histogram,
@@ -295,6 +322,7 @@ REFERENCES: dict[str, Callable[[Arguments], Buffers]] = {
 
 # Kernels that are not named here must agree exactly.
 TOLERANCES: dict[str, Tolerance] = {
+    "binomial_options": Tolerance(1e-4, 2e-4),
     "black_scholes": Tolerance(1e-5, 2e-5),
     "convolution_2d": Tolerance(1e-5),
     "group_reduction": Tolerance(1e-5),
@@ -308,6 +336,18 @@ TOLERANCES: dict[str, Tolerance] = {
 
 # Sizes that leave a remainder wherever the kernel allows one.
 SMALL: dict[str, SmallLaunch] = {
+    "binomial_options": SmallLaunch(
+        (512,),
+        (8,),
+        arguments={
+            "steps": 37,
+            "price": "rand:float32:64:5:30",
+            "strike": "rand:float32:64:1:100",
+            "years": "rand:float32:64:0.25:10",
+            "call": "zeros:float32:64",
+            "levels": "local:float32:76",
+        },
+    ),
     "bitonic_step": SmallLaunch(
         (4096,), (64,), arguments={"stage": 6, "pass": 4, "keys": "rand:uint32:8K:0:1000"}
     ),
@@ -333,6 +373,19 @@ SMALL: dict[str, SmallLaunch] = {
             "image": "rand:float32:61x45",
             "mask": "rand:float32:7x7",
             "result": "zeros:float32:61x45",
+        },
+    ),
+    "gaussian_blur": SmallLaunch(
+        (48, 64),
+        (16, 4),
+        arguments={
+            "width": 45,
+            "height": 61,
+            "radius": 2,
+            "image": "rand:uint8x4:61x45",
+            # Odd weights, so that no sum lies halfway between two numbers.
+            "weights": "arange:float32:25:0.0101:0.0023",
+            "result": "zeros:uint8x4:61x45",
         },
     ),
     "grid_stride_add": SmallLaunch(

@@ -29,6 +29,7 @@ from lb_runtime.errors import ArgumentError, LaunchError
 from lb_runtime.images import CHANNEL_TYPES, Image, Sampler
 from lb_runtime.kernel import Kernel, launch_range, look_at
 from lb_runtime.launch import LocalArgument
+from lb_runtime.memory.pages import on_page
 from predictor.frontend import split_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -260,7 +261,7 @@ class ChosenLaunch:
 def _value(made: Made, seed: int, position: int) -> HostValue:
     """What was chosen for the parameter at a position, as a value."""
     if isinstance(made, ArrayMade):
-        return parse_spec(made.spec).materialise(seed, position)
+        return _placed(parse_spec(made.spec).materialise(seed, position))
     if isinstance(made, NumberMade):
         return made.number
     if isinstance(made, LocalMade):
@@ -273,6 +274,11 @@ def _value(made: Made, seed: int, position: int) -> HostValue:
     if isinstance(made, SamplerMade):
         return Sampler(False, "CLAMP_TO_EDGE", "NEAREST")
     return made.scalar
+
+
+def _placed(value: HostValue) -> HostValue:
+    """An array where CPU devices can read it without a copy, other values as they are."""
+    return on_page(value) if isinstance(value, np.ndarray) and value.ndim else value
 
 
 def choose_launch(
@@ -296,7 +302,7 @@ def choose_launch(
     given: dict[str, HostValue] = {}
     for position, parameter in enumerate(facts.parameters):
         if parameter.name in chosen:
-            value = chosen[parameter.name].materialise(seed, position)
+            value = _placed(chosen[parameter.name].materialise(seed, position))
             _check_element(parameter, value)
             given[parameter.name] = value
     known = {p.name: checked(p, given[p.name]) for p in facts.parameters if p.name in given}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 SUBCOMMANDS = {
+    "bench": "Measure kernels in all ways of sharing them out, and report it.",
     "devices": "Show the OpenCL devices, and which plays CPU and which GPU.",
     "exec": "Run a Python program unchanged, its launches split across both.",
     "explain": "Say whether a kernel can be split, and why.",

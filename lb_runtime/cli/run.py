@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
-from lb_runtime.cli.console import status
+from lb_runtime.arguments import HostValue
+from lb_runtime.cli import series_report
+from lb_runtime.cli.console import bar, status
 from lb_runtime.cli.devices import role_options
 from lb_runtime.cli.launches import (
+    ChosenLaunch,
     Share,
     choose_kernel,
     choose_launch,
@@ -19,6 +22,8 @@ from lb_runtime.cli.launches import (
 )
 from lb_runtime.cli.run_report import as_json, show
 from lb_runtime.runtime import CPU, GPU, Runtime
+from lb_runtime.series import run_series
+from lb_runtime.shares.policy import POLICY_NAMES, PolicyName
 from lb_runtime.trial import Trial, run_trial
 
 
@@ -29,11 +34,24 @@ from lb_runtime.trial import Trial, run_trial
 @judging_options
 @click.option(
     "--split",
+    "--share",
     "share",
     type=Share(),
     default="auto",
     show_default=True,
     help="The CPU's share of the work; auto asks the model.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(POLICY_NAMES),
+    help="How launches are shared out; a share that is given is fixed. adaptive where there are --launches.",
+)
+@click.option(
+    "--launches",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Launch so many times, so that a policy can learn.",
 )
 @click.option(
     "--repeat",
@@ -63,6 +81,8 @@ def command(
     exact: bool | None,
     strict: bool | None,
     share: float | None,
+    policy: PolicyName | None,
+    launches: int,
     repeat: int,
     seed: int,
     verify: bool,
@@ -74,10 +94,26 @@ def command(
     Kernels of ours carry a default launch. Of others, what you do not give (the global size, a SPEC
     for an argument) is chosen from what the kernel does with it, and printed.
     """
+    if policy is not None or launches > 1:
+        _check_series(policy, share, repeat)
     choice = choose_kernel(path, name, build_options)
     chosen = choose_launch(choice, global_size, local_size, offset, specs, seed)
     chosen.refuse_danger()
     values = chosen.values(seed)
+    if policy is not None or launches > 1:
+        with Runtime(cpu, gpu, exact=exact, strict=strict) as runtime:
+            return _run_series(
+                runtime,
+                chosen,
+                values,
+                policy or ("adaptive" if share is None else "fixed"),
+                share,
+                launches,
+                path,
+                verifies=verify,
+                compares=compare,
+                wants_json=wants_json,
+            )
     with Runtime(cpu, gpu, exact=exact, strict=strict) as runtime, status("running") as tell:
         trial = run_trial(
             runtime,
@@ -98,3 +134,54 @@ def command(
         chosen.tell()
         show(trial, path)
     return 0 if trial.verification is None or trial.verification.ok else 1
+
+
+def _check_series(policy: PolicyName | None, share: float | None, repeat: int) -> None:
+    if repeat > 1:
+        raise click.UsageError(
+            f"--repeat {repeat} given beside --policy or --launches: give --launches alone for launches "
+            "that a policy learns from, or --repeat alone for one cut"
+        )
+    if share is not None and policy not in (None, "fixed"):
+        raise click.UsageError(
+            f"--policy {policy} given beside a share, which is fixed: leave one of them away"
+        )
+    if share is None and policy == "fixed":
+        raise click.UsageError("--policy fixed given without a share: give --share, such as 0.3")
+
+
+def _run_series(
+    runtime: Runtime,
+    chosen: ChosenLaunch,
+    values: list[HostValue],
+    policy: PolicyName,
+    share: float | None,
+    launches: int,
+    path: Path,
+    *,
+    verifies: bool,
+    compares: bool,
+    wants_json: bool,
+) -> int:
+    """Launch as a policy chooses, and report; the exit status."""
+    with bar("launching", launches) as tell:
+        series = run_series(
+            runtime,
+            chosen.choice.kernel,
+            chosen.assumed.launch.nd_range,
+            values,
+            policy,
+            share,
+            launches,
+            compares=compares,
+            verifies=verifies,
+            progress=lambda step: tell(),
+        )
+    why = runtime.devices.pair.why
+    if wants_json:
+        report = {**series_report.as_json(series, why), "assumed": chosen.as_json()}
+        click.echo(json.dumps(report))
+    else:
+        chosen.tell()
+        series_report.show(series, path, why)
+    return 0 if series.verification is None or series.verification.ok else 1

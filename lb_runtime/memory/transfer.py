@@ -6,6 +6,8 @@ OpenCL 1.2, section 5.2.4), so that only the region's own bytes move.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyopencl as cl
 
@@ -35,16 +37,23 @@ def upload(
     return events
 
 
+def _fresh(size_bytes: int) -> Bytes:
+    return np.empty(size_bytes, np.uint8)
+
+
 def download(
-    queue: cl.CommandQueue, buffer: cl.Buffer, region: Region
+    queue: cl.CommandQueue,
+    buffer: cl.Buffer,
+    region: Region,
+    take: Callable[[int], Bytes] = _fresh,
 ) -> tuple[list[cl.Event], tuple[Bytes, ...]]:
-    """Fetch the bytes of `region` into memory of their own.
+    """Fetch the bytes of `region` into memory of their own, which `take` gives by its size in bytes.
 
     The arrays belong to `region.rows`, one each; shape: (count, run). They hold what they should once
     the events are done.
     """
     events = []
-    pieces = tuple(np.empty((rows.count, rows.run), np.uint8) for rows in region.rows)
+    pieces = tuple(take(rows.size_bytes).reshape(rows.count, rows.run) for rows in region.rows)
     for rows, piece in zip(region.rows, pieces):
         if rows.count == 1:
             events.append(

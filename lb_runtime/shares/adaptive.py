@@ -200,7 +200,9 @@ class Adaptive:
         }
         hidden = [device for device in range(len(self._curves)) if device not in measured]
         belief = self._belief.given(measured).doubted(hidden)
-        candidates = np.concatenate([_probes(measured, hidden), belief.candidates()])
+        candidates = _in_groups(
+            np.concatenate([_probes(measured, hidden), belief.candidates()]), self._groups
+        )
         losses = belief.losses(candidates)
         stays_hidden = (candidates[:, hidden] == 0.0).any(1)
         losses[stays_hidden] *= 1.0 + max(HORIZON, self._number)
@@ -278,6 +280,18 @@ def _probes(measured: Mapping[int, float], hidden: Sequence[int]) -> NDArray[np.
     probes[:, hidden] = np.array(PROBES)[:, None] / len(hidden)
     probes[:, fastest] = 1.0 - np.array(PROBES)
     return probes
+
+
+def _in_groups(shares: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """Shares of whole work-groups: a device that takes part gets one at least, or it stays unknown.
+
+    As they are where `groups` is 0. Shapes: [candidates, devices] to the same.
+    """
+    if not groups:
+        return shares
+    counts = np.maximum(np.rint(shares * groups), shares > 0.0)
+    counts[np.arange(len(counts)), shares.argmax(1)] += groups - counts.sum(1)
+    return counts / groups
 
 
 def _are_alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

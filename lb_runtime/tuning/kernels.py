@@ -36,7 +36,7 @@ FAMILIES: dict[str, Callable[[Draft], Workload]] = {
 MIXTURE = "mixture"
 TURN = "pattern", "mixture", "pattern", "mixture", "pattern"
 """What the kernels are, in turns: made after a pattern, the patterns in turns as well, or mixtures."""
-DEFAULT_COUNT = 300
+DEFAULT_COUNT = 500
 
 
 def generated(count: int = DEFAULT_COUNT, scale: float = 1.0) -> list[Workload]:

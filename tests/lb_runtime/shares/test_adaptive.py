@@ -288,3 +288,27 @@ def test_a_second_process_starts_where_the_first_ended() -> None:
     for _ in range(5):
         policy.learn(Observation((0.6, 0.4), (0.8, 0.8), 0.8))
     assert policy.choose().shares == pytest.approx((0.6, 0.4))
+
+
+class InGroups:
+    """A launch that can be cut at whole work-groups only: a share of less than half a group is none."""
+
+    def __init__(self, truth: Truth, groups: int) -> None:
+        self._truth, self._groups = truth, groups
+
+    def run(self, choice: Choice, noise: Noise, stream: np.random.Generator) -> Observation:
+        first = round(choice.shares[0] * self._groups) / self._groups
+        return self._truth.run(Choice((first, 1.0 - first)), noise, stream)
+
+
+@pytest.mark.parametrize("groups", [12, 30, 48])
+def test_an_unknown_device_is_tried_with_a_whole_group(groups: int) -> None:
+    """A slow CPU was believed in; a hundredth of the work would be no work-group at all."""
+    policy = Adaptive(belief_of(8.0, 1.0), groups=groups)
+    machine, stream = InGroups(even(3.0, 1.0), groups), np.random.default_rng(3)
+    taken = []
+    for _ in range(SETTLED):
+        taken.append(machine.run(policy.choose(), QUIET, stream))
+        policy.learn(taken[-1])
+    assert any(0.0 < each.shares[0] < 1.0 for each in taken[:3])
+    assert taken[-1].shares[0] == pytest.approx(0.25, abs=0.6 / groups)

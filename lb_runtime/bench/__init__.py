@@ -1,0 +1,1 @@
+"""Measuring ways to share kernels out beside each other, and the report of it."""
