@@ -285,12 +285,16 @@ def _probes(measured: Mapping[int, float], hidden: Sequence[int]) -> NDArray[np.
 def _in_groups(shares: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
     """Shares of whole work-groups: a device that takes part gets one at least, or it stays unknown.
 
-    As they are where `groups` is 0. Shapes: [candidates, devices] to the same.
+    Where there are too few for that the greatest share takes all. As they are where `groups` is 0.
+    Shapes: [candidates, devices] to the same.
     """
     if not groups:
         return shares
+    rows, greatest = np.arange(len(shares)), shares.argmax(1)
     counts = np.maximum(np.rint(shares * groups), shares > 0.0)
-    counts[np.arange(len(counts)), shares.argmax(1)] += groups - counts.sum(1)
+    counts[rows, greatest] += groups - counts.sum(1)
+    too_few = counts[rows, greatest] < 1.0
+    counts[too_few] = groups * np.eye(shares.shape[1])[greatest[too_few]]
     return counts / groups
 
 

@@ -20,7 +20,7 @@ from lb_runtime.icd import VENDORS_VARIABLE, make_drivers_visible
 
 ROOT = Path(__file__).parents[2]
 NOT_HANDED_ON = frozenset(
-    "LB_RUNTIME LB_SHARE LB_FORCE LB_EXACT LB_STRICT LB_TRACE LB_REPORT LB_CPU LB_GPU "
+    "LB_RUNTIME LB_SHARE LB_POLICY LB_HISTORY LB_FORCE LB_EXACT LB_STRICT LB_TRACE LB_REPORT LB_CPU LB_GPU "
     "PYTEST_ADDOPTS PYOPENCL_CTX".split()
 )
 """Variables of the caller that would change what the programs or the drop-in do."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from share_games import QUIET, USUAL, belief_of, even, moves, play, slow_downs
 
 from lb_runtime.shares import adaptive, curve
-from lb_runtime.shares.adaptive import Adaptive
+from lb_runtime.shares.adaptive import Adaptive, _in_groups
 from lb_runtime.shares.comparison import uneven
 from lb_runtime.shares.guard import FIRST_REST, Guard
 from lb_runtime.shares.makespan import SplitCost
@@ -312,3 +312,12 @@ def test_an_unknown_device_is_tried_with_a_whole_group(groups: int) -> None:
         policy.learn(taken[-1])
     assert any(0.0 < each.shares[0] < 1.0 for each in taken[:3])
     assert taken[-1].shares[0] == pytest.approx(0.25, abs=0.6 / groups)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 7])
+def test_fewer_work_groups_than_devices_are_shared_out_all_the_same(groups: int) -> None:
+    shares = np.array([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.01, 0.98, 0.01]])
+    whole = _in_groups(shares, groups)
+    assert (whole >= 0.0).all()
+    assert whole.sum(1) == pytest.approx(np.ones(4))
+    assert (whole[shares == 0.0] == 0.0).all()
