@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from threading import Thread
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ kernel void columns(global uint *a, global const uint *rounds) {
 """
 ITEMS, GROUP = 1 << 14, 64
 LONGEST_SECONDS = 60
+OTHER_WAITS_SECONDS = 0.2
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,17 @@ def handouts(monkeypatch: pytest.MonkeyPatch) -> list[Handout]:
 def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both devices take chunks to the end, however slow one of them is."""
     monkeypatch.setattr(Chunks, "_comes_too_late", lambda *_: False)
+
+
+@pytest.fixture
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are as small as their schedule makes them, whatever a launch costs."""
+    original = Chunks.__init__
+
+    def without_least(chunks: Chunks, groups: int, shares: Sequence[float], *_: object) -> None:
+        original(chunks, groups, shares)
+
+    monkeypatch.setattr(Chunks, "__init__", without_least)
 
 
 def shared(handouts: list[Handout]) -> int:
@@ -176,6 +188,7 @@ class InjectedError(Exception):
     """What is injected."""
 
 
+@pytest.mark.usefixtures("_nobody_waits", "_small_chunks")
 @pytest.mark.parametrize("device", [HOME, AWAY])
 @pytest.mark.parametrize(("after", "home"), [(0, 0), (1, 0), (3, 0), (1, 1)])
 def test_a_device_that_fails_between_chunks_leaves_right_bytes(
@@ -191,12 +204,18 @@ def test_a_device_that_fails_between_chunks_leaves_right_bytes(
     original = Handout.next
     counts: dict[int, int] = {}
 
+    has_failed = Event()
+
     def failing(handout: Handout, asking: int, *limit: float) -> Chunk | None:
         if asking == device and not failed:
             counts[id(handout)] = counts.get(id(handout), 0) + 1
             if counts[id(handout)] > after:
                 failed.append(device)
+                has_failed.set()
                 raise InjectedError("injected")
+        elif not failed and counts.get(id(handout), 0):
+            # However slow a device is here, it comes to ask for so many.
+            has_failed.wait(OTHER_WAITS_SECONDS)
         return original(handout, asking, *limit)
 
     monkeypatch.setattr(Handout, "next", failing)
