@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,8 @@ from lb_runtime.memory.byte_map import Place
 from lb_runtime.memory.merge import Bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lb_runtime.dropin.world import World
 
 Move = tuple[Memory, int, int]
@@ -122,6 +124,8 @@ class Conductor:
         """Since when it waits for commands of the program's own."""
         self._thread: Thread | None = None
         self._home: cl.CommandQueue | None = None
+        self._home_lock = Lock()
+        self._allocates_late = "portable computing language" in device.platform.name.lower()
         self._hand: Hand | None = None
         self.is_ended = False
         """Whether the interpreter ends: tasks are let go, since nobody will see what they did."""
@@ -207,9 +211,25 @@ class Conductor:
     @property
     def home(self) -> cl.CommandQueue:
         """Our queue on the user's device."""
-        if self._home is None:
-            self._home = profiled_queue(self.world.context, self.device)
-        return self._home
+        with self._home_lock:
+            if self._home is None:
+                self._home = profiled_queue(self.world.context, self.device)
+            return self._home
+
+    def allocate(self, memories: Iterable[Memory]) -> None:
+        """Have the user's device give buffers their memory, before two threads use them.
+
+        PoCL (3.0 at least) allocates a buffer at the enqueue of the first command that uses it, and takes
+        no lock for that: where two threads enqueue their first commands at a time, one allocates it again,
+        and either the process dies or what the other command wrote is lost.
+        """
+        if not self._allocates_late:
+            return
+        new = [memory for memory in memories if not memory.is_allocated]
+        if new:
+            raw.migrate(self.home, [memory.own for memory in new])
+            for memory in new:
+                memory.is_allocated = True
 
     @property
     def mirror(self) -> Mirror:

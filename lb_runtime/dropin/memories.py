@@ -45,6 +45,8 @@ class Memory:
         self.actual = ByteMap(ref.root_bytes)
         self.is_tracked = not ref.flags & _UNTRACKED
         self.last: Task | None = None
+        self.is_allocated = False
+        """Whether the user's device is known to have given it memory."""
         self.uses_at_home = 0
         """How many commands on the user's device have read it since the last task."""
         self.lost_because = ""

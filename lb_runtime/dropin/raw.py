@@ -18,6 +18,7 @@ read_buffer: Any = _cl._enqueue_read_buffer
 write_buffer: Any = _cl._enqueue_write_buffer
 read_buffer_rect: Any = _cl._enqueue_read_buffer_rect
 write_buffer_rect: Any = _cl._enqueue_write_buffer_rect
+migrate: Any = _cl.enqueue_migrate_mem_objects
 set_arg: Any = _cl.Kernel.set_arg
 set_arg_bytes: Any = vars(_cl.Kernel)["_set_arg_buf"]
 profiling_info: Any = _cl.Event.get_profiling_info

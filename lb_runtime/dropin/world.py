@@ -326,7 +326,9 @@ class World:
     def enqueue(self, conductor: Conductor, task: Task, memories: Iterable[Memory]) -> None:
         """Hand a task over; from now on whatever touches these memories comes after it."""
         waits: list[Task] = []
-        for memory in dict.fromkeys(memories):
+        touched = dict.fromkeys(memories)
+        conductor.allocate(touched)
+        for memory in touched:
             last = memory.last
             if last is not None and not last.done.is_set() and last.conductor is not conductor:
                 waits.append(last)

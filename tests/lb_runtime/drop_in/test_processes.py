@@ -6,6 +6,7 @@ Each program runs in a process of its own, with a limit on its time.
 from __future__ import annotations
 
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -47,7 +48,7 @@ bench.queue.flush()
 
 
 def run(
-    program: str, *, limit: float = LIMIT_SECONDS, mode: str = "on"
+    program: str, *, limit: float = LIMIT_SECONDS, mode: str = "on", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end. Raises `subprocess.TimeoutExpired` where it has none."""
     lines = BEGIN if mode == "on" else BEGIN.partition("POCL =")[0]
@@ -57,7 +58,7 @@ def run(
         text=True,
         timeout=limit,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": str(TESTS), **variables},
     )
 
 
@@ -82,6 +83,39 @@ print("fine")
 """
         )
     )
+
+
+FIRST_USE = """
+bench = Bench.on(pocl())
+SOURCE = "kernel void ids(global int *a) { a[get_global_id(0)] = get_global_id(0); }"
+ids = cl.Kernel(cl.Program(bench.context, SOURCE).build(), "ids")
+other = cl.CommandQueue(bench.context)
+expected = np.arange(1 << 21, dtype=np.int32)
+for number in range(60):
+    buffer = cl.Buffer(bench.context, cl.mem_flags.READ_WRITE, expected.nbytes)
+    result = np.empty_like(expected)
+    event = ids(bench.queue, expected.shape, (64,), buffer)
+    cl.enqueue_copy(other, result, buffer, wait_for=[event])
+    assert (result == expected).all()
+print("fine")
+"""
+"""Each buffer's first commands are a split launch and a read, in two threads at a time."""
+SLOW_ALLOCATION = {"MALLOC_PERTURB_": "85"}
+"""The GNU C library fills what it allocates: where PoCL's threads meet there, they now do so surely."""
+
+
+def test_a_buffer_may_be_read_while_a_launch_is_the_first_to_use_it() -> None:
+    check(run(FIRST_USE, **SLOW_ALLOCATION))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="slows allocation by glibc's means")
+def test_buffers_that_are_not_allocated_before_are_missed() -> None:
+    """The mutant: PoCL is left to allocate in two threads."""
+    mutant = (
+        "from lb_runtime.dropin.conductor import Conductor\nConductor.allocate = lambda *_: None\n"
+    )
+    done = run(mutant + FIRST_USE, **SLOW_ALLOCATION)
+    assert done.returncode != 0
 
 
 # The end of a process
