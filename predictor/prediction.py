@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 SHARES = np.linspace(0.0, 1.0, 201)
 """The CPU shares among which a decision chooses; the first and the last do not split."""
-SPLIT_GAIN = 0.01
+SPLIT_GAIN = 0.02
 """A split must be expected to save so much (as a difference of log seconds) to be worth its trouble.
 
 A split costs a second launch, copies and a merge, which times of whole launches do not tell.

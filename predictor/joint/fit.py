@@ -22,7 +22,7 @@ from predictor.joint.model import JointModel, Standard
 from predictor.joint.process import condition
 from predictor.prediction import quantiles
 
-TREES = 100
+TREES = 300
 INNER_TREES = 16
 """Of models that only calibrate."""
 FEATURES_TRIED = 0.5
