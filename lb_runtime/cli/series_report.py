@@ -49,7 +49,8 @@ def outcome(series: Series) -> str:
     if not series.alone:
         return text
     best = min(series.alone, key=lambda device: series.alone[device])
-    if series.steps[-1].observation.whole == best:
+    last = series.steps[-1].observation
+    if last.whole == best and not last.is_chunked:
         was_split = any(step.observation.whole is None for step in series.steps)
         return f"{text}; no split was faster" if was_split else text
     beside = f"the {ROLES[best]} alone ({series.alone[best] * 1e3:.2f} ms)"
@@ -63,9 +64,9 @@ def outcome(series: Series) -> str:
 
 def _how(step: Step) -> str:
     seen = step.observation
-    if seen.whole is not None:
-        return f"all on the {ROLES[seen.whole]}"
     how = " in chunks" if seen.is_chunked else ""
+    if seen.whole is not None:
+        return f"all on the {ROLES[seen.whole]}{how}"
     return f"CPU share {seen.shares[0]:.3f}{how}"
 
 
