@@ -261,6 +261,7 @@ STEPS: dict[str, Step] = {
     "promise, done": Step("lb_runtime.dropin.steps:Steps.promise", is_after=True),
     "note-memory": Step("lb_runtime.dropin.world:World.note", ever=False),
     "enqueue": Step("lb_runtime.dropin.world:World.enqueue", ever=False),
+    "allocate": Step("lb_runtime.dropin.conductor:Conductor.allocate", out_of_memory, ever=False),
     "put": Step("lb_runtime.dropin.conductor:Conductor.put", ever=False),
     "before": Step("lb_runtime.dropin.world:World.before", ever=False),
     "touched": Step("lb_runtime.dropin.runtime:DropIn._touched", ever=False),
