@@ -50,11 +50,10 @@ class Choice:
                 self.data, sorted(self.kernels.glob("*.cl")), lambda: shown.advance(bar)
             )
             divided: dict[str, list[Source]] = dict(corpus.split(sources, self.seed))
-            if self.task == "subexpressions" and "train" in parts:
-                divided["train"] = [
-                    *divided["train"],
-                    *variants.variants(divided["train"], variants.COUNT, self.seed),
-                ]
+            if self.task == "subexpressions":
+                for part in {"train", "validation"}.intersection(parts):
+                    varied = variants.variants(divided[part], variants.COUNT, self.seed)
+                    divided[part] = [*divided[part], *varied]
             total = sum(len(divided[part]) for part in parts)
             bar = shown.add_task(f"{self.task} labels", total=total, state="")
             return [

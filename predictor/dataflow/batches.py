@@ -29,12 +29,14 @@ class Encoded:
 
     Shapes:
         tokens, kinds: int64 [nodes], of text and node type.
+        texts: int64 [nodes], equal for nodes of one text, whether or not the vocabulary knows it.
         senders: int64 [edges], node times DIRECTED_FLOWS plus the edge's directed flow.
         receivers, positions: int64 [edges].
     """
 
     tokens: NDArray[np.int64]
     kinds: NDArray[np.int64]
+    texts: NDArray[np.int64]
     senders: NDArray[np.int64]
     receivers: NDArray[np.int64]
     positions: NDArray[np.int64]
@@ -47,6 +49,7 @@ class Batch:
     Shapes:
         tokens, kinds: int64 [nodes]; senders, receivers, positions: int64 [edges].
         selector: float32 [nodes, roots], 1 where a node is the root.
+        same_texts: float32 [nodes, roots], 1 where a node has the text of its graph's root.
     """
 
     tokens: Tensor
@@ -55,6 +58,7 @@ class Batch:
     receivers: Tensor
     positions: Tensor
     selector: Tensor
+    same_texts: Tensor
 
 
 def encode(graph: ProgramGraph, tokens: dict[str, int]) -> Encoded:
@@ -70,6 +74,7 @@ def encode(graph: ProgramGraph, tokens: dict[str, int]) -> Encoded:
     return Encoded(
         np.array([tokens.get(text, UNKNOWN_TOKEN) for text in graph.node_texts], np.int64),
         graph.node_types.astype(np.int64),
+        np.unique(np.array(graph.node_texts, np.str_), return_inverse=True)[1],
         senders[order],
         receivers[order],
         np.tile(positions, 2)[order],
@@ -82,8 +87,11 @@ def batch(items: Sequence[tuple[Encoded, NDArray[np.int64]]]) -> Batch:
     starts = np.concatenate(([0], np.cumsum(sizes)))
     graphs = [graph for graph, _ in items]
     selector = np.zeros((starts[-1], items[0][1].size), np.float32)
-    for (_, roots), start in zip(items, starts):
+    same_texts = np.zeros_like(selector)
+    for (graph, roots), start in zip(items, starts):
         selector[roots + start, np.arange(roots.size)] = 1.0
+        same = graph.texts[:, None] == graph.texts[roots]
+        same_texts[start : start + graph.tokens.size] = same
     return Batch(
         _joined([graph.tokens for graph in graphs]),
         _joined([graph.kinds for graph in graphs]),
@@ -91,6 +99,7 @@ def batch(items: Sequence[tuple[Encoded, NDArray[np.int64]]]) -> Batch:
         _joined([g.receivers + start for g, start in zip(graphs, starts)]),
         _joined([graph.positions for graph in graphs]),
         torch.from_numpy(selector),
+        torch.from_numpy(same_texts),
     )
 
 

@@ -5,7 +5,8 @@ marked, messages pass along each flow in both directions, mapped by the flow's o
 a gate for the edge's position, a GRU cell takes them up, and a gated readout looks at the first and the
 last state. Different is what makes the step an operator that can be iterated hundreds of times: one step
 serves for all times; a node takes the largest of its messages, not their mean, so that one neighbour is
-heard among many; and the first state enters again at every step.
+heard among many; and the first state enters again at every step. For a task that compares instructions,
+the nodes with the root's text are marked at the start, too.
 """
 
 # mypy: allow-subclassing-any
@@ -30,11 +31,15 @@ STILL = 1e-2
 
 @dataclass(frozen=True, slots=True)
 class DataflowConfig:
-    """All that fixes the shape of the weights."""
+    """All that fixes the shape of the weights.
+
+    With `marks_same_texts` nodes of the root's own text are marked at the start, beside the root.
+    """
 
     vocabulary: int
     hidden: int = 32
     message: int = 16
+    marks_same_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class DataflowModel(nn.Module):
         self.texts = nn.Embedding(config.vocabulary, hidden)
         self.kinds = nn.Embedding(len(NODE_TYPE_NAMES), hidden)
         self.root = nn.Parameter(torch.randn(hidden))
+        if config.marks_same_texts:
+            self.same_text = nn.Parameter(0.2 * torch.randn(hidden))
         self.messages = nn.Linear(hidden, DIRECTED_FLOWS * message)
         self.gate = nn.Linear(hidden, message)
         self.cell_first = nn.Linear(hidden, 3 * hidden)
@@ -88,6 +95,8 @@ class DataflowModel(nn.Module):
         """What a batch's steps share, and the states before the first."""
         nodes = self.texts(batch.tokens) + self.kinds(batch.kinds)
         first = nodes.unsqueeze(1) + batch.selector.unsqueeze(2) * self.root
+        if self.config.marks_same_texts:
+            first = first + batch.same_texts.unsqueeze(2) * self.same_text
         gates = (2.0 * torch.sigmoid(self.gate(self.sinusoids))).index_select(0, batch.positions)
         return Run(batch, first, self.cell_first(first), gates.unsqueeze(1)), torch.tanh(first)
 

@@ -12,7 +12,12 @@ _RECIPES = {
     "datadep": TrainingConfig(epochs=12),
     "liveness": TrainingConfig(),
     "subexpressions": TrainingConfig(
-        epochs=48, nodes_per_batch=1200, far=64, grace=4, climb_at=0.9
+        epochs=72,
+        nodes_per_batch=1200,
+        far=64,
+        grace=4,
+        climb_at=0.9,
+        marks_same_texts=True,
     ),
 }
 

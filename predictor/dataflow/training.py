@@ -48,6 +48,7 @@ class TrainingConfig:
     An epoch's F1 of `climb_at` or more leads to the next rung of the ladder.
     `free_share` of the batches run freely before they learn, once the ladder is climbed. Validation
     is every `validate_every` epochs; `patience` validations without a better F1 end the run.
+    `marks_same_texts` is of the model.
     """
 
     epochs: int = 24
@@ -65,6 +66,7 @@ class TrainingConfig:
     grace: int = 0
     validate_every: int = 6
     patience: int = 4
+    marks_same_texts: bool = False
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batches_per_epoch, self.roots_per_graph) < 1:
@@ -107,7 +109,9 @@ class Training:
         tokens = self.vocabulary.tokens()
         self._encoded = [encode(graph.graph, tokens) for graph in self._train]
         torch.manual_seed(_stream(config, 0))
-        self.model = DataflowModel(DataflowConfig(vocabulary=len(self.vocabulary)))
+        self.model = DataflowModel(
+            DataflowConfig(len(self.vocabulary), marks_same_texts=config.marks_same_texts)
+        )
         self.best = self.model
         self._keep()
         self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate)

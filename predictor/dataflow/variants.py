@@ -1,16 +1,19 @@
-"""Made-up variants of training graphs: instructions repeated, exactly and almost.
+"""Made-up variants of graphs: instructions repeated, exactly and almost.
 
 What a compiler leaves has few common subexpressions, and hardly two instructions that differ in one
 operand or in the order of two; a model that sees only those never learns to compare. So for this task
-training graphs are varied: some instructions get a copy somewhere in their function, exact or with
-another opcode, another operand or two operands exchanged. What is a common subexpression then, the
-analysis itself says, which labels the variant like any other graph. Only training graphs are varied.
+graphs are varied: some instructions get a copy somewhere in their function, exact or with
+another opcode, another operand, two operands exchanged, or one operand less (`sext %29` beside
+`add %29, %33`: all that it reads is the other's, and yet it is another expression). What is a common
+subexpression then, the analysis itself says, which labels the variant like any other graph. Training and
+validation graphs are varied, test graphs never.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,10 +21,13 @@ from predictor.dataflow.analyses import Flows
 from predictor.dataflow.corpus import Source
 from predictor.program_graph import CALL, CONTROL, DATA, VARIABLE, ProgramGraph
 
-COUNT = 2
-"""Variants of each training graph."""
+_T = TypeVar("_T")
+COUNT = 4
+"""Variants of each graph."""
 COPIED = 0.25
 """The part of a graph's instructions that is copied."""
+CHANGES = 7
+"""Kinds of copies, alike often: four changes, the others exact."""
 _NOT_COPIED = frozenset(("ret", "switch", "unreachable"))
 _LAST_IN_BLOCK = frozenset(("br", *_NOT_COPIED))
 
@@ -40,6 +46,44 @@ class _Growing:
         self.texts.append(text)
         self.functions.append(function)
         return len(self.types) - 1
+
+
+class _Pool:
+    """What copies are changed to: the opcodes and operands of a graph's instructions."""
+
+    def __init__(self, instructions: Sequence[tuple[str, list[tuple[int, int]]]]) -> None:
+        self._texts = [text for text, _ in instructions]
+        self._values = [value for _, taken in instructions for _, value in taken]
+        self._of_width: dict[int, list[str]] = {}
+        for text, taken in instructions:
+            self._of_width.setdefault(len(taken), []).append(text)
+
+    def changed(
+        self, text: str, taken: list[tuple[int, int]], random: np.random.Generator
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """An instruction and its operands by position, as they are or with one change."""
+        change = int(random.integers(0, CHANGES))
+        if change == 0:
+            return _one_of(self._texts, random), taken
+        if change == 1:
+            place = int(random.integers(0, len(taken)))
+            other = (taken[place][0], _one_of(self._values, random))
+            return text, [*taken[:place], other, *taken[place + 1 :]]
+        if change == 2 and len(taken) > 1:
+            (one, first), (other_place, second) = taken[:2]
+            return text, [(one, second), (other_place, first), *taken[2:]]
+        if change == 3 and len(taken) > 1:
+            left_out = int(random.integers(0, len(taken)))
+            values = [value for place, (_, value) in enumerate(taken) if place != left_out]
+            others = self._of_width.get(len(values), [])
+            if others and random.random() < 0.5:
+                text = _one_of(others, random)
+            return text, list(enumerate(values))
+        return text, taken
+
+
+def _one_of(choices: Sequence[_T], random: np.random.Generator) -> _T:
+    return choices[int(random.integers(0, len(choices)))]
 
 
 def variants(sources: Sequence[Source], count: int, seed: int) -> list[Source]:
@@ -69,8 +113,7 @@ def vary(graph: ProgramGraph, random: np.random.Generator) -> ProgramGraph:
         n for n in flows.instructions if operands[n] and graph.node_texts[n] not in _NOT_COPIED
     ]
     copied = [n for n in candidates if random.random() < COPIED]
-    values = [source for node in candidates for _, source in operands[node]]
-    texts = [graph.node_texts[node] for node in candidates]
+    pool = _Pool([(graph.node_texts[node], operands[node]) for node in candidates])
     places: dict[int, list[int]] = {}
     for node in random.permutation(flows.instructions).tolist():
         if graph.node_texts[node] not in _LAST_IN_BLOCK and flows.successors[node]:
@@ -85,15 +128,7 @@ def vary(graph: ProgramGraph, random: np.random.Generator) -> ProgramGraph:
         if not free:
             continue
         taken, text = sorted(operands[node]), graph.node_texts[node]
-        change = int(random.integers(0, 6))
-        if change == 0:
-            text = texts[int(random.integers(0, len(texts)))]
-        elif change == 1:
-            place = int(random.integers(0, len(taken)))
-            taken[place] = (taken[place][0], values[int(random.integers(0, len(values)))])
-        elif change == 2 and len(taken) > 1:
-            (one, first), (other, second) = taken[:2]
-            taken[:2] = [(one, second), (other, first)]
+        text, taken = pool.changed(text, taken, random)
         copy = grown.node(int(graph.node_types[node]), text, int(graph.node_functions[node]))
         after[free.pop()] = copies[node] = copy
         for position, value in taken:

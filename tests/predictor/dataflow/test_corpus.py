@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,33 @@ def test_a_variant_has_copies_that_compute_the_same_and_copies_that_do_not(
             if variant.node_types[copy] == INSTRUCTION:
                 repeats.add(copy in analysis.roots())
     assert repeats == {True, False}
+
+
+def test_a_variant_has_copies_that_read_some_of_what_another_instruction_reads() -> None:
+    # Nothing but `fma` reads two of the values that it reads.
+    source = """
+__kernel void k(__global const float *a, __global const float *b, __global const float *c,
+                __global float *out) {
+    size_t i = get_global_id(0);
+    out[i] = fma(a[i], b[i], c[i]);
+}
+"""
+    graph = build(compile_source(source))
+    old = len(graph.node_types)
+    (widest,) = [reads for n in range(old) if len(reads := _operands(graph, n)) == 3]
+    copies = []
+    for seed in range(200):
+        variant = vary(graph, np.random.default_rng(seed))
+        copies += [_operands(variant, node) for node in range(old, len(variant.node_types))]
+    assert any(2 <= reads.total() < widest.total() and reads <= widest for reads in copies)
+
+
+def _operands(graph: ProgramGraph, node: int) -> Counter[int]:
+    """What a node reads: the instruction that gives a value, or the value, each as often as it is read."""
+    edges = graph.edge_index[:, graph.edge_flows == DATA]
+    values = edges[0, edges[1] == node].tolist()
+    given = {value: edges[0, edges[1] == value].tolist() for value in values}
+    return Counter(given[value][0] if given[value] else value for value in values)
 
 
 def test_a_variant_keeps_control_in_one_line_and_one_definition_for_a_value(

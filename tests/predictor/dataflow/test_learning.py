@@ -164,6 +164,33 @@ def test_graphs_of_a_batch_do_not_touch(graphs: list[ProgramGraph]) -> None:
     np.testing.assert_allclose(first[:nodes].numpy(), second.numpy(), atol=2e-2)
 
 
+def test_nodes_of_the_roots_text_are_marked_in_its_own_graph_alone(
+    graphs: list[ProgramGraph],
+) -> None:
+    # No text is in the vocabulary, and yet two texts are not taken for one.
+    pair = graphs[:2]
+    roots = [np.array([0, len(graph.node_texts) - 1]) for graph in pair]
+    made = batch([(encode(graph, {}), own) for graph, own in zip(pair, roots)])
+    expected = [
+        [text == graph.node_texts[root] for root in own]
+        for graph, own in zip(pair, roots)
+        for text in graph.node_texts
+    ]
+    assert made.same_texts.bool().tolist() == expected
+
+
+@pytest.mark.parametrize("compares", [True, False])
+def test_a_model_that_compares_texts_reads_what_is_marked(
+    graphs: list[ProgramGraph], compares: bool
+) -> None:
+    torch.manual_seed(3)
+    model = DataflowModel(DataflowConfig(9, marks_same_texts=compares)).eval()
+    made = batch([(encode(graphs[0], {}), np.array([0]))])
+    other = replace(made, same_texts=1.0 - made.same_texts)
+    one, another = (model.begin(each)[1] for each in (made, other))
+    assert torch.equal(one, another) != compares
+
+
 def test_an_answer_depends_on_the_root_and_on_nothing_it_is_asked_for(
     labelled: list[Labelled],
 ) -> None:
