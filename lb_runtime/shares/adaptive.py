@@ -88,6 +88,7 @@ class Adaptive:
         self._number = 0
         self._cut_again = 0
         self._retried_beside: int | None = None
+        self._doubted = self._plan
         self._choice = self._chunks_or_cut(self._plan, "predicted")
 
     def choose(self) -> Choice:
@@ -108,6 +109,8 @@ class Adaptive:
             for curve, share, seconds in zip(self._curves, observation.shares, observation.seconds):
                 if share > 0.0:
                     curve.learn(share, seconds)
+                    if curve.is_in_doubt:
+                        self._doubted = observation.shares
             self._price.learn(observation)
             self._judge(observation)
         if (drifts := sum(each.drifts for each in self._curves)) != self._drifts:
@@ -159,8 +162,9 @@ class Adaptive:
         if self._guard.rests or self._guard.loses_moving(self._measured_single()):
             return alone
         if any(each.is_in_doubt for each in self._curves):
-            # Its last launch may have been disturbed: the same once more tells.
-            return self._choice
+            # Its last launch may have been disturbed: the same once more tells. What was chosen last need
+            # not be the same, nor have that device take part: launches overlap.
+            return self._chunks_or_cut(self._doubted, "doubt")
         plan = model.best()
         if (unsure := self._unmeasured(model, plan)) is not None:
             return Choice(whole_on(unsure, devices), why="compare")

@@ -6,8 +6,8 @@ passes. So it is right for kernels of which a slice of the range is no like slic
 
 Launches are disturbed now and then, and always to take longer. A share's time is therefore the lower
 median of its last launches; a time that is much longer than expected, at a share never run before, is
-believed when the next launch confirms it. A device that becomes slower or faster for good shows in
-several launches running: then all that is known of it is scaled.
+believed when the next launch confirms it, be it at another such share. A device that becomes slower or
+faster for good shows in several launches running: then all that is known of it is scaled.
 """
 
 from __future__ import annotations
@@ -199,11 +199,12 @@ class Curve:
         pending, self._pending = self._pending, None
         self._release()
         if miss > DOUBT and share < 1.0:
-            if pending is None or not _is_same(pending[0], share):
+            if pending is None:
                 self._pending = share, seconds
                 return
             self._add(share, seconds)
-            self._knots[-1].times.appendleft(pending[1] * share / pending[0])
+            if _is_same(pending[0], share):
+                self._knots[-1].times.appendleft(pending[1] * share / pending[0])
             return
         if miss < -DOUBT:
             # What one launch alone has told may have been a disturbed one.
