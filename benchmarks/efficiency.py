@@ -5,9 +5,11 @@
 
 For every kernel: each device alone, the best of a sweep of cuts, chunks, and the adaptive policy from a
 prediction on, interleaved; medians. Efficiency is S / S_max as in the EngineCL papers: S is the speed-up over
-the faster device alone, S_max what the sum of both devices' own speeds would give. `interference` is the sum
-over the devices of their kernels' time in a split, as parts of their kernels' time alone: above 1 where two
-busy cores are slower than one, which no way of splitting can help. Rounds in which other processes took more
+the faster device alone, S_max what the sum of both devices' own speeds would give. All ratios are medians of
+the rounds' own ratios: where a machine has two speeds, medians of times may compare one with the other.
+`interference` is the sum over the devices of their kernels' time in a split, as parts of their kernels' time
+alone: above 1 where two busy cores are slower than one, which no way of splitting can help.
+Rounds in which other processes took more
 than a few percent of the machine are as if they had not been, for the policies too, as long as there is time
 for others. What is in the output folder already is not measured again, unless it was disturbed, so that an
 interrupted run goes on.
@@ -194,7 +196,12 @@ class Runs:
 
     def seconds(self) -> float:
         """The median of the totals, without the first launches."""
-        return statistics.median(each.total_seconds for each in self.seen[AFTER:])
+        return statistics.median(self.totals)
+
+    @property
+    def totals(self) -> list[float]:
+        """The seconds of each round, without the first launches."""
+        return [each.total_seconds for each in self.seen[AFTER:]]
 
     def kernels(self, device: int) -> float:
         """The median of a device's kernels' seconds in them."""
@@ -202,7 +209,7 @@ class Runs:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the results."""
-        totals = sorted(each.total_seconds for each in self.seen[AFTER:])
+        totals = sorted(self.totals)
         return {
             "median_seconds": self.seconds(),
             "quartiles_seconds": [totals[len(totals) // 4], totals[-1 - len(totals) // 4]],
@@ -250,12 +257,14 @@ def measured(runtime: Runtime, name: str, rounds: int, tell: Callable[[], None])
         adaptive.learn(policy_runs.seen[-1])
         if chunks.seen:
             dynamic.learn(chunks.seen[-1])
-    cpu, gpu = alone[0].seconds(), alone[1].seconds()
-    together = 1.0 / (1.0 / cpu + 1.0 / gpu)
-    ways = {"cut": cut.seconds(), "adaptive": policy_runs.seconds()}
+    single = min(alone, key=Runs.seconds)
+    together = [1.0 / (1.0 / cpu + 1.0 / gpu) for cpu, gpu in zip(alone[0].totals, alone[1].totals)]
+    ways = {"cut": cut, "adaptive": policy_runs}
     if chunks.seen:
-        ways["chunks"] = chunks.seconds()
-    oracle = min(cpu, gpu, *(seconds for way, seconds in ways.items() if way != "adaptive"))
+        ways["chunks"] = chunks
+    oracle = min(
+        single, *(runs for way, runs in ways.items() if way != "adaptive"), key=Runs.seconds
+    )
     result: dict[str, Any] = {
         "groups": launch.groups,
         "rounds": len(disturbed),
@@ -263,18 +272,22 @@ def measured(runtime: Runtime, name: str, rounds: int, tell: Callable[[], None])
         "is_disturbed": statistics.median(disturbed) > QUIET,
         "others_part_of_the_cores": [round(part, 3) for part in disturbed],
         "data_dependent_loops": launch.has_data_dependent_loops,
-        "largest_speed_up": min(cpu, gpu) / together,
+        "largest_speed_up": ratio(single.totals, together)[1],
         "best_cut_cpu_share": best_share,
         "sweep_seconds": {f"{share:.4f}": seconds for share, seconds in swept.items()},
-        "efficiency": {way: together / seconds for way, seconds in ways.items()},
+        "efficiency": {way: ratio(together, runs.totals)[1] for way, runs in ways.items()},
+        "efficiency_quartiles": {
+            way: ratio(together, runs.totals)[::2] for way, runs in ways.items()
+        },
         "interference": {
             way: sum(runs.kernels(device) / alone[device].kernels(device) for device in (0, 1))
             for way, runs in (("cut", cut), ("chunks", chunks))
             if runs.seen
         },
-        "oracle_seconds": oracle,
-        "oracle_over_adaptive": oracle / ways["adaptive"],
-        "single_over_adaptive": min(cpu, gpu) / ways["adaptive"],
+        "oracle_seconds": oracle.seconds(),
+        "oracle_over_adaptive": ratio(oracle.totals, policy_runs.totals)[1],
+        "single_over_adaptive": ratio(single.totals, policy_runs.totals)[1],
+        "single_over_adaptive_quartiles": ratio(single.totals, policy_runs.totals)[::2],
         "cpu": alone[0].as_json(),
         "gpu": alone[1].as_json(),
         "cut": cut.as_json(),
@@ -283,6 +296,14 @@ def measured(runtime: Runtime, name: str, rounds: int, tell: Callable[[], None])
     if chunks.seen:
         result["chunks"] = chunks.as_json()
     return result
+
+
+def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
+    """The quartiles of the rounds' ratios, the median in the middle."""
+    below, median, above = statistics.quantiles(
+        [mine / theirs for mine, theirs in zip(one, other)], n=4, method="inclusive"
+    )
+    return below, median, above
 
 
 def sweep(launch: RepeatedLaunch, balanced: float, tell: Callable[[], None]) -> dict[float, float]:
