@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from machine import ONE_CORE
 
 from lb_runtime.runtime import Runtime
@@ -31,6 +33,42 @@ def open_on_two_cores() -> Runtime:
     for device, core in zip(runtime.devices.devices, (cores[0], cores[-1])):
         standby_of(device).submit(lambda core=core: os.sched_setaffinity(0, {core})).result()
     return runtime
+
+
+SINES, SINE_ROUNDS = 1 << 14, 200
+"""What shows whether two cores are two: about 2 ms on each."""
+
+
+class TwoCores:
+    """Tells how much more two cores do than one: a host may run both on one core of its own."""
+
+    def __init__(self) -> None:
+        cores = sorted(os.sched_getaffinity(0))
+        self._threads = [ThreadPoolExecutor(1) for _ in range(2)]
+        for thread, core in zip(self._threads, (cores[0], cores[-1])):
+            thread.submit(os.sched_setaffinity, 0, {core}).result()
+        self._angles = np.linspace(0.0, 6.0, SINES, dtype=np.float32)
+
+    def __enter__(self) -> TwoCores:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thread in self._threads:
+            thread.shutdown()
+
+    def measure(self) -> float:
+        """2 where both cores compute at once as fast as one alone, 1 where that takes twice as long."""
+        alone = [thread.submit(self._compute).result() for thread in self._threads]
+        both = [thread.submit(self._compute) for thread in self._threads]
+        return sum(alone) / max(each.result() for each in both)
+
+    def _compute(self) -> float:
+        """The seconds that some milliseconds' arithmetic takes, without the interpreter's lock."""
+        found = np.empty_like(self._angles)
+        begin = time.perf_counter()
+        for _ in range(SINE_ROUNDS):
+            np.sin(self._angles, out=found)
+        return time.perf_counter() - begin
 
 
 class Others:

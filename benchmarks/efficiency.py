@@ -4,15 +4,19 @@
     python benchmarks/efficiency.py --kernel mandelbrot --rounds 20
 
 For every kernel: each device alone, the best of a sweep of cuts, chunks, and the adaptive policy from a
-prediction on, interleaved; medians. Efficiency is S / S_max as in the EngineCL papers: S is the speed-up over
-the faster device alone, S_max what the sum of both devices' own speeds would give. All ratios are medians of
-the rounds' own ratios: where a machine has two speeds, medians of times may compare one with the other.
-`interference` is the sum over the devices of their kernels' time in a split, as parts of their kernels' time
-alone: above 1 where two busy cores are slower than one, which no way of splitting can help.
-Rounds in which other processes took more
-than a few percent of the machine are as if they had not been, for the policies too, as long as there is time
-for others. What is in the output folder already is not measured again, unless it was disturbed, so that an
-interrupted run goes on.
+prediction on, interleaved; medians. In a round each way runs some times in a row, as a program launches: the
+first of them is not counted, since a launch right after another way's is up to a fourth slower (the core that
+rested, and the bytes that the other core had). Efficiency is S / S_max as in the EngineCL papers: S is the
+speed-up over the faster device alone, S_max what the sum of both devices' own speeds would give. All ratios
+are medians of the rounds' own ratios: where a machine has two speeds, medians of times may compare one with
+the other. `interference` is the sum over the devices of their kernels' time in a split, as parts of their
+kernels' time alone: above 1 where two busy cores are slower than one, which no way of splitting can help.
+
+Rounds do not count, as long as there is time for others, in which other processes took more than a few
+percent of the machine, or in which its two cores were not two: a host may run both on one core of its own,
+which a few milliseconds of arithmetic between the ways show (`two_cores`: what both do at once beside one
+alone). What all rounds would give is in the results as well. What is in the output folder already is not
+measured again, unless it was disturbed, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -39,18 +43,23 @@ from lb_runtime.launch import Launch
 from lb_runtime.repeated import RepeatedLaunch
 from lb_runtime.runtime import Runtime
 from lb_runtime.shares.observation import Choice, Observation, whole_on
+from lb_runtime.shares.policy import Fixed, Policy
 
 ROOT = Path(__file__).parents[1]
 FILE = "efficiency.json"
-AFTER = 4
-"""The policy's launches count from this one on, the first being number 0."""
+IN_A_ROW = 3
+"""So many launches of each way in a round; the first is not counted."""
+AFTER = 1
+"""Rounds count from this one on, the first being number 0: the policy's launches after its fourth."""
 SWEEP = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4)
 """The cuts that are tried, as parts of the share at which both devices would end together."""
 SWEPT_TIMES = 4
 """So often each cut; the least time tells, since others disturb some of them."""
 QUIET = 0.06
 """A round is kept where other processes took no more than this part of all cores' time."""
-LONGEST_SECONDS = 25.0
+TWO_CORES = 1.7
+"""And where two cores did at least so many times what one does."""
+LONGEST_SECONDS = 60.0
 """So long quiet rounds of one kernel are waited for."""
 
 Sizes = tuple[tuple[int, ...], dict[str, str]]
@@ -124,7 +133,7 @@ def main() -> None:
     """Measure what is missing, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kernel", action="append", choices=[*LAUNCHES], help="these alone")
-    parser.add_argument("--rounds", type=int, default=15, help="of interleaved launches")
+    parser.add_argument("--rounds", type=int, default=11, help="in which all ways are interleaved")
     parser.add_argument("--output", type=Path, help="folder of the results; what is there is kept")
     parser.add_argument("--again", action="store_true", help="measure what is there anew, too")
     arguments = parser.parse_args()
@@ -148,7 +157,10 @@ def main() -> None:
                 results["machine"] = describe_machine()
                 results["environment"] = cores.PINNED
                 results["kernels"] = {each: found[each] for each in LAUNCHES if each in found}
-                results["summary"] = summary(results["kernels"])
+                results["summary"] = summary(results["kernels"].values())
+                results["summary_of_all_rounds"] = summary(
+                    each["all_rounds"] for each in results["kernels"].values()
+                )
                 if path:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
@@ -169,50 +181,47 @@ def open_launch(runtime: Runtime, name: str, sizes: Sizes) -> RepeatedLaunch:
 
 
 class Runs:
-    """The launches of one kind: their observations, and the kernels' seconds on each device."""
+    """The launches of one way: what was measured, round by round.
 
-    def __init__(self, launch: RepeatedLaunch) -> None:
+    `seconds[round]` is the median of a round's launches but the first; `kernels[round]` has the same of the
+    kernels on each device.
+    """
+
+    def __init__(self, launch: RepeatedLaunch, policy: Policy) -> None:
         self._launch = launch
+        self._policy = policy
+        self.seconds: list[float] = []
+        self.kernels: list[tuple[float, ...]] = []
         self.seen: list[Observation] = []
-        self.kernel_seconds: list[tuple[float, float]] = []
         self.why: list[str] = []
 
-    def run(self, choice: Choice) -> Observation:
-        """Run a launch and keep what was measured."""
-        observation = self._launch.run(choice)
-        kernels = [0.0, 0.0]
-        if self._launch.last is not None:
-            for part in self._launch.last.execution.parts:
-                kernels[part.device] += part.kernel_seconds
-        self.seen.append(observation)
-        self.kernel_seconds.append((kernels[0], kernels[1]))
-        self.why.append(choice.why)
-        return observation
+    def run(self) -> None:
+        """Run a round's launches and keep what was measured."""
+        launches = []
+        kernels = []
+        for _ in range(IN_A_ROW):
+            choice = self._policy.choose()
+            launches.append(self._launch.run(choice))
+            self._policy.learn(launches[-1])
+            kernels.append([0.0, 0.0])
+            if self._launch.last is not None:
+                for part in self._launch.last.execution.parts:
+                    kernels[-1][part.device] += part.kernel_seconds
+            self.why.append(choice.why)
+        self.seen += launches
+        self.seconds.append(statistics.median(each.total_seconds for each in launches[1:]))
+        self.kernels.append(tuple(map(statistics.median, zip(*kernels[1:]))))
 
-    def drop(self) -> None:
-        """Forget the last launch."""
-        for kept in (self.seen, self.kernel_seconds, self.why):
-            kept.pop()
+    def median(self, rounds: Sequence[int]) -> float:
+        """The median seconds over some rounds."""
+        return statistics.median(self.seconds[each] for each in rounds)
 
-    def seconds(self) -> float:
-        """The median of the totals, without the first launches."""
-        return statistics.median(self.totals)
-
-    @property
-    def totals(self) -> list[float]:
-        """The seconds of each round, without the first launches."""
-        return [each.total_seconds for each in self.seen[AFTER:]]
-
-    def kernels(self, device: int) -> float:
-        """The median of a device's kernels' seconds in them."""
-        return statistics.median(each[device] for each in self.kernel_seconds[AFTER:])
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it, for the results."""
-        totals = sorted(self.totals)
+    def as_json(self, rounds: Sequence[int]) -> dict[str, Any]:
+        """All of it, for the results; the median and the quartiles are those of some rounds."""
+        counted = [self.seconds[each] for each in rounds]
         return {
-            "median_seconds": self.seconds(),
-            "quartiles_seconds": [totals[len(totals) // 4], totals[-1 - len(totals) // 4]],
+            "median_seconds": statistics.median(counted),
+            "quartiles_seconds": statistics.quantiles(counted, n=4, method="inclusive")[::2],
             "seconds": [round(each.total_seconds, 6) for each in self.seen],
             "cpu_shares": [round(each.shares[0], 4) for each in self.seen],
             "why": self.why if len(set(self.why)) > 1 else self.why[:1],
@@ -222,8 +231,6 @@ class Runs:
 def measured(runtime: Runtime, name: str, rounds: int, tell: Callable[[], None]) -> dict[str, Any]:
     """Everything that is measured of one kernel."""
     launch = open_launch(runtime, name, LAUNCHES[name])
-    alone = [Runs(launch), Runs(launch)]
-    cut, chunks, policy_runs = Runs(launch), Runs(launch), Runs(launch)
     # Drivers compile in the first launches; pages are touched.
     for choice in (whole_on(0, 2), whole_on(1, 2), (0.5, 0.5)):
         launch.run(Choice(choice))
@@ -231,71 +238,82 @@ def measured(runtime: Runtime, name: str, rounds: int, tell: Callable[[], None])
     balanced = times[1] / sum(times)
     swept = sweep(launch, balanced, tell)
     best_share = min(swept, key=lambda share: swept[share])
-    adaptive, dynamic = launch.policy("adaptive"), launch.policy("dynamic")
+    dynamic = launch.policy("dynamic")
     for device in (0, 1):
         dynamic.learn(launch.run(Choice(whole_on(device, 2))))
-    others, began = cores.Others(), time.perf_counter()
-    kinds = (*alone, cut, policy_runs, *([chunks] if launch.may_chunk else []))
-    disturbed: list[float] = []
-    dropped = 0
-    while len(disturbed) < AFTER + rounds:
-        tell()
-        others.begin()
-        for device in (0, 1):
-            alone[device].run(Choice(whole_on(device, 2)))
-        cut.run(Choice((best_share, 1.0 - best_share)))
-        if launch.may_chunk:
-            chunks.run(dynamic.choose())
-        policy_runs.run(adaptive.choose())
-        part = others.part()
-        if part > QUIET and time.perf_counter() - began < LONGEST_SECONDS:
-            dropped += 1
-            for runs in kinds:
-                runs.drop()
-            continue
-        disturbed.append(part)
-        adaptive.learn(policy_runs.seen[-1])
-        if chunks.seen:
-            dynamic.learn(chunks.seen[-1])
-    single = min(alone, key=Runs.seconds)
-    together = [1.0 / (1.0 / cpu + 1.0 / gpu) for cpu, gpu in zip(alone[0].totals, alone[1].totals)]
-    ways = {"cut": cut, "adaptive": policy_runs}
-    if chunks.seen:
+    alone = [Runs(launch, Fixed(whole_on(device, 2))) for device in (0, 1)]
+    cut = Runs(launch, Fixed((best_share, 1.0 - best_share)))
+    chunks, policy_runs = Runs(launch, dynamic), Runs(launch, launch.policy("adaptive"))
+    ways = {"cpu": alone[0], "gpu": alone[1], "cut": cut, "adaptive": policy_runs}
+    if launch.may_chunk:
         ways["chunks"] = chunks
-    oracle = min(
-        single, *(runs for way, runs in ways.items() if way != "adaptive"), key=Runs.seconds
-    )
+    others, began = cores.Others(), time.perf_counter()
+    disturbances: list[float] = []
+    two_cores: list[float] = []
+    counted: list[int] = []
+    with cores.TwoCores() as scaling:
+        while len(counted) < rounds:
+            tell()
+            others.begin()
+            seen = [scaling.measure()]
+            for runs in ways.values():
+                runs.run()
+                seen.append(scaling.measure())
+            disturbances.append(others.part())
+            two_cores.append(statistics.median(seen))
+            is_quiet = disturbances[-1] <= QUIET and two_cores[-1] >= TWO_CORES
+            is_late = time.perf_counter() - began > LONGEST_SECONDS
+            if len(two_cores) > AFTER and (is_quiet or is_late):
+                counted.append(len(two_cores) - 1)
     result: dict[str, Any] = {
         "groups": launch.groups,
-        "rounds": len(disturbed),
-        "dropped_rounds": dropped,
-        "is_disturbed": statistics.median(disturbed) > QUIET,
-        "others_part_of_the_cores": [round(part, 3) for part in disturbed],
+        "rounds": len(two_cores),
+        "counted_rounds": counted,
+        "others_part_of_the_cores": [round(part, 3) for part in disturbances],
+        "two_cores": [round(each, 2) for each in two_cores],
+        "is_disturbed": statistics.median(disturbances[each] for each in counted) > QUIET
+        or statistics.median(two_cores[each] for each in counted) < TWO_CORES,
         "data_dependent_loops": launch.has_data_dependent_loops,
-        "largest_speed_up": ratio(single.totals, together)[1],
         "best_cut_cpu_share": best_share,
         "sweep_seconds": {f"{share:.4f}": seconds for share, seconds in swept.items()},
-        "efficiency": {way: ratio(together, runs.totals)[1] for way, runs in ways.items()},
-        "efficiency_quartiles": {
-            way: ratio(together, runs.totals)[::2] for way, runs in ways.items()
-        },
-        "interference": {
-            way: sum(runs.kernels(device) / alone[device].kernels(device) for device in (0, 1))
-            for way, runs in (("cut", cut), ("chunks", chunks))
-            if runs.seen
-        },
-        "oracle_seconds": oracle.seconds(),
-        "oracle_over_adaptive": ratio(oracle.totals, policy_runs.totals)[1],
-        "single_over_adaptive": ratio(single.totals, policy_runs.totals)[1],
-        "single_over_adaptive_quartiles": ratio(single.totals, policy_runs.totals)[::2],
-        "cpu": alone[0].as_json(),
-        "gpu": alone[1].as_json(),
-        "cut": cut.as_json(),
-        "adaptive": policy_runs.as_json(),
+        **ratios(ways, counted),
+        "all_rounds": ratios(ways, range(AFTER, len(two_cores))),
     }
-    if chunks.seen:
-        result["chunks"] = chunks.as_json()
-    return result
+    return result | {way: runs.as_json(counted) for way, runs in ways.items()}
+
+
+def ratios(ways: Mapping[str, Runs], rounds: Sequence[int]) -> dict[str, Any]:
+    """What ways come to beside each other over some rounds."""
+    seconds = {way: [runs.seconds[each] for each in rounds] for way, runs in ways.items()}
+    together = [1.0 / (1.0 / cpu + 1.0 / gpu) for cpu, gpu in zip(seconds["cpu"], seconds["gpu"])]
+
+    def best(among: Iterable[str]) -> str:
+        return min(among, key=lambda way: ways[way].median(rounds))
+
+    def interference(way: str) -> float:
+        return statistics.median(
+            sum(
+                ways[way].kernels[each][device] / ways[alone].kernels[each][device]
+                for device, alone in enumerate(("cpu", "gpu"))
+            )
+            for each in rounds
+        )
+
+    single = best(("cpu", "gpu"))
+    oracle = best(way for way in ways if way != "adaptive")
+    split = [way for way in ways if way not in ("cpu", "gpu")]
+    over_single = ratio(seconds[single], seconds["adaptive"])
+    efficiency = {way: ratio(together, seconds[way]) for way in split}
+    return {
+        "largest_speed_up": ratio(seconds[single], together)[1],
+        "efficiency": {way: each[1] for way, each in efficiency.items()},
+        "efficiency_quartiles": {way: each[::2] for way, each in efficiency.items()},
+        "interference": {way: interference(way) for way in split if way != "adaptive"},
+        "oracle": oracle,
+        "oracle_over_adaptive": ratio(seconds[oracle], seconds["adaptive"])[1],
+        "single_over_adaptive": over_single[1],
+        "single_over_adaptive_quartiles": over_single[::2],
+    }
 
 
 def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
@@ -324,17 +342,18 @@ def sweep(launch: RepeatedLaunch, balanced: float, tell: Callable[[], None]) -> 
     return {share: min(each) for share, each in sorted(times.items())}
 
 
-def summary(found: dict[str, Any]) -> dict[str, float]:
+def summary(found: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Geometric means over the kernels."""
+    kernels = list(found)
 
     def mean(value: Callable[[dict[str, Any]], float]) -> float:
-        return exp(statistics.fmean(log(value(each)) for each in found.values()))
+        return exp(statistics.fmean(log(value(each)) for each in kernels))
 
     return {
         "efficiency_of_the_best_way": mean(lambda each: max(each["efficiency"].values())),
         "efficiency_of_adaptive": mean(lambda each: each["efficiency"]["adaptive"]),
         "oracle_over_adaptive": mean(lambda each: each["oracle_over_adaptive"]),
-        "least_single_over_adaptive": min(each["single_over_adaptive"] for each in found.values()),
+        "least_single_over_adaptive": min(each["single_over_adaptive"] for each in kernels),
         "interference_of_the_cut": mean(lambda each: each["interference"]["cut"]),
     }
 
@@ -348,7 +367,7 @@ def show(found: dict[str, Any]) -> None:
         "GPU alone",
         "best cut",
         "chunks",
-        f"adaptive after {AFTER}",
+        "adaptive",
         "share",
         "eff. cut",
         "eff. chunks",
@@ -378,8 +397,10 @@ def show(found: dict[str, Any]) -> None:
     console = Console(width=max(150, Console().width)) if not sys.stdout.isatty() else Console()
     console.print(table)
     if found:
-        for what, value in summary(found).items():
+        for what, value in summary(found.values()).items():
             console.print(f"{what.replace('_', ' ')}: {value:.3f}")
+        everything = summary(each["all_rounds"] for each in found.values())
+        console.print("of all rounds: " + ", ".join(f"{each:.3f}" for each in everything.values()))
 
 
 if __name__ == "__main__":

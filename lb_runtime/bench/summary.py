@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from lb_runtime.bench.measure import (
@@ -28,9 +29,10 @@ STATIC = (CPU_ONLY, GPU_ONLY, CUT, DYNAMIC)
 class KernelSummary:
     """The numbers of one kernel. Times in seconds; ratios are T(oracle)/T, at most about 1.
 
-    `times` has each way's median, adaptive's from the fourth launch on. `by_launch` has the ratio of
-    adaptive's launches 1 to 4, each of which ran once. `single` is T(best single device)/T for adaptive
-    from the fourth on; `efficiencies` are by way. `settled_share` is the CPU's.
+    `times` has each way's median, adaptive's from the fourth launch on. Ratios and efficiencies are medians
+    of the rounds' own: a machine that is slow for a while is so for all ways of a round. `by_launch` has
+    the ratio of adaptive's launches 1 to 4, each of which ran once. `single` is T(best single device)/T for
+    adaptive from the fourth on; `efficiencies` are by way. `settled_share` is the CPU's.
     """
 
     name: str
@@ -51,14 +53,15 @@ def summary_of(record: KernelRecord) -> KernelSummary | None:
     adaptive = record.rounds.get(ADAPTIVE, [])
     if len(adaptive) < FROM:
         return None
-    times: dict[str, Interval] = {}
-    for way in WAYS:
-        if samples := record.rounds.get(way):
-            counted = samples[FROM - 1 :] if way == ADAPTIVE else samples
-            times[way] = interval([each.seconds for each in counted])
+    seconds = {
+        way: [each.seconds for each in samples]
+        for way in WAYS
+        if (samples := record.rounds.get(way))
+    }
+    times = {way: interval(each[_first(way) :]) for way, each in seconds.items()}
     oracle = min((way for way in STATIC if way in times), key=lambda way: times[way].median)
     best = times[oracle].median
-    cpu, gpu = times[CPU_ONLY].median, times[GPU_ONLY].median
+    single = min((CPU_ONLY, GPU_ONLY), key=lambda way: times[way].median)
     last = adaptive[-SETTLED:]
     shares = sorted(each.shares[0] for each in last)
     return KernelSummary(
@@ -66,14 +69,33 @@ def summary_of(record: KernelRecord) -> KernelSummary | None:
         times=times,
         oracle=oracle,
         oracle_seconds=best,
-        ratios={way: best / each.median for way, each in times.items()},
+        ratios={way: _ratio(seconds, oracle, way) for way in times},
         by_launch=tuple(best / each.seconds for each in adaptive[:FROM]),
-        single=min(cpu, gpu) / times[ADAPTIVE].median,
-        largest_speed_up=largest_speed_up(cpu, gpu),
-        efficiencies={way: efficiency(each.median, cpu, gpu) for way, each in times.items()},
+        single=_ratio(seconds, single, ADAPTIVE),
+        largest_speed_up=largest_speed_up(times[CPU_ONLY].median, times[GPU_ONLY].median),
+        efficiencies={
+            way: median(
+                efficiency(*each)
+                for each in list(zip(seconds[way], seconds[CPU_ONLY], seconds[GPU_ONLY]))[
+                    _first(way) :
+                ]
+            )
+            for way in times
+        },
         settled_share=shares[len(shares) // 2],
         is_chunked=2 * sum(each.is_chunked for each in last) > len(last),
     )
+
+
+def _first(way: str) -> int:
+    """The round from which on a way's launches count."""
+    return FROM - 1 if way == ADAPTIVE else 0
+
+
+def _ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
+    """The median over the rounds of what one way took beside another."""
+    rounds = list(zip(seconds[one], seconds[other]))
+    return median(mine / theirs for mine, theirs in rounds[_first(other) :])
 
 
 def summaries(bench: Bench) -> list[KernelSummary]:
