@@ -60,6 +60,8 @@ class Effort:
 
     The sweep has `coarse` + 1 shares from 0 to 1, then `finer` times two more shares around the best one.
     Rounds in which `others` saw more than `quiet` of the machine taken are repeated, up to `patience` times.
+    Each launch that counts comes right after `warm_ups` of the same choice: programs launch one kernel again
+    and again, and the first launch after another way's is slower.
     """
 
     rounds: int = 15
@@ -69,9 +71,10 @@ class Effort:
     seed: int = 0
     quiet: float = 0.06
     patience: int = 3
+    warm_ups: int = 1
 
 
-QUICK = Effort(rounds=8, sweep_times=1, coarse=8, finer=1, patience=0)
+QUICK = Effort(rounds=8, sweep_times=1, coarse=8, finer=1, patience=0, warm_ups=0)
 
 
 class Others(Protocol):
@@ -166,9 +169,16 @@ def _measure_shares(
         for share in order:
             samples = record.sweep.setdefault(share_text(share), [])
             if len(samples) <= number:
-                seen = subject.run(Choice((share, 1.0 - share)))
-                samples.append(Sample.of("sweep", seen))
+                choice = Choice((share, 1.0 - share), why="sweep")
+                samples.append(_launched(subject, choice, effort))
             tell(1)
+
+
+def _launched(subject: Subject, choice: Choice, effort: Effort) -> Sample:
+    """A launch, after some like it that do not count."""
+    for _ in range(effort.warm_ups):
+        subject.run(choice)
+    return Sample.of(choice.why, subject.run(choice))
 
 
 def _policies(subject: Subject, record: KernelRecord) -> dict[str, Policy]:
@@ -209,7 +219,7 @@ def _rounds(
         found: dict[str, Sample] = {}
         for way in order:
             choice = policies[way].choose()
-            found[way] = Sample.of(choice.why, subject.run(choice))
+            found[way] = _launched(subject, choice, effort)
         if others.part() > effort.quiet and record.dropped_rounds < effort.patience:
             record.dropped_rounds += 1
             continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,20 @@ def test_every_way_launches_once_in_each_round() -> None:
         WAYS, SHORT.rounds
     )
     assert record.is_done
+
+
+@pytest.mark.parametrize("warm_ups", [0, 2])
+def test_a_launch_that_counts_comes_after_the_same_that_do_not(warm_ups: int) -> None:
+    subject, record = Simulated(), KernelRecord("k", "key")
+    measure(subject, record, replace(SHORT, warm_ups=warm_ups), Quiet(), lambda _: None)
+    counted = [
+        each for rows in (record.sweep, record.rounds) for row in rows.values() for each in row
+    ]
+    # Three launches come before all, and of each way's bytes one is compared at the end.
+    launches = subject.chosen[3 : -len(record.rounds)]
+    in_a_row = [list(group) for _, group in groupby(launches, key=lambda each: each.shares)]
+    assert len(launches) == (1 + warm_ups) * len(counted)
+    assert all(len(group) % (1 + warm_ups) == 0 for group in in_a_row)
 
 
 def test_rounds_are_shuffled_by_the_seed() -> None:
