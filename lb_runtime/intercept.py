@@ -65,6 +65,12 @@ _installed: InstalledRuntime | None = None
 _last: InstalledRuntime | None = None
 
 
+def load() -> None:
+    """Import what threads import when they need it, for a program that may have modules of these names."""
+    from lb_runtime.dropin import judging  # noqa: F401
+    from lb_runtime.tuned import apply  # noqa: F401
+
+
 def install(settings: Settings | None = None) -> InstalledRuntime:
     """Let pyopencl programs of this process use both devices, from now on.
 

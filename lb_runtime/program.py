@@ -16,6 +16,7 @@ import os
 import runpy
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -60,34 +61,38 @@ class Program:
             return f"can't open file {self.target!r}: {error.strerror}"
         return ""
 
-    def run(self) -> None:
-        """Run it to its end in this thread, the main one. Raises whatever the program lets out."""
+    def run(self, load: Callable[[], None] = lambda: None) -> None:
+        """Run it to its end in this thread, the main one. Raises whatever the program lets out.
+
+        `load` is called before modules of the program's take the names of some that are loaded: it imports
+        what will be wanted of those later.
+        """
         main = _new_main()
         try:
-            self._run(main)
+            self._run(main, load)
         except SystemExit:
             raise
         except BaseException:
             _trim_the_traceback()
             raise
 
-    def _run(self, main: ModuleType) -> None:
+    def _run(self, main: ModuleType, load: Callable[[], None]) -> None:
         if self.kind is Kind.MODULE:
-            _set_first(Path.cwd())
+            _set_first(Path.cwd(), load)
             sys.argv = ["-m", *self.arguments]
             _run_as_main(self.target, alters_argv=True)
             return
         if self.kind is Kind.COMMAND:
-            _set_first("")
+            _set_first("", load)
             sys.argv = ["-c", *self.arguments]
             exec(compile(self.target, "<string>", "exec", dont_inherit=True), vars(main))  # noqa: S102  # it is what was asked for
             return
         sys.argv = [self.target, *self.arguments]
         if Path(self.target).is_dir() or zipfile.is_zipfile(self.target):
-            _set_first(_absolute(self.target))
+            _set_first(_absolute(self.target), load)
             _run_as_main("__main__", alters_argv=False)
             return
-        _set_first(Path(os.path.realpath(self.target)).parent)
+        _set_first(Path(os.path.realpath(self.target)).parent, load)
         path = _absolute(self.target)
         main.__file__ = path
         main.__cached__ = None  # type: ignore[attr-defined]  # as the interpreter does
@@ -118,12 +123,14 @@ class _Names:
 _before: _Names | None = None
 
 
-def _set_first(path: str | Path) -> None:
+def _set_first(path: str | Path, load: Callable[[], None]) -> None:
     """Let the program's own place stand first in `sys.path`, instead of ours."""
     global _before
     if sys.flags.isolated or getattr(sys.flags, "safe_path", False):
         return
     before = list(sys.path)
+    if any(True for _ in _namesakes([str(path)])):
+        load()
     sys.path[0] = str(path)
     _before = _Names(before, _forget_namesakes([str(path)]))
 
@@ -142,14 +149,20 @@ def _forget_namesakes(path: list[str]) -> dict[str, ModuleType]:
     Whoever has imported those keeps them; only their names are free again. Returns them by name.
     """
     forgotten = {}
+    for name in list(_namesakes(path)):
+        for each in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
+            forgotten[each] = sys.modules.pop(each)
+    return forgotten
+
+
+def _namesakes(path: list[str]) -> Iterator[str]:
+    """The names of modules that are loaded, and of others on a path."""
     for name in {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names:
         found = importlib.machinery.PathFinder.find_spec(name, path)
         if found is None or found.origin is None or name == "__main__":
             continue
         if found.origin != getattr(sys.modules.get(name), "__file__", None):
-            for each in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
-                forgotten[each] = sys.modules.pop(each)
-    return forgotten
+            yield name
 
 
 def _absolute(path: str) -> str:

@@ -268,13 +268,13 @@ STEPS: dict[str, Step] = {
     "pull": Step("lb_runtime.dropin.world:World.pull", ever=False),
     # Looking and building
     "mirror": Step("lb_runtime.dropin.mirror:Machine.mirror_of"),
-    "look": Step("lb_runtime.dropin.scout:look_at"),
-    "judge": Step("lb_runtime.dropin.scout:judged"),
-    "make": Step("lb_runtime.dropin.scout:make_ready"),
+    "look": Step("lb_runtime.dropin.judging:look_at"),
+    "judge": Step("lb_runtime.dropin.judging:judged"),
+    "make": Step("lb_runtime.dropin.judging:make_ready"),
     "mirror-build": Step("lb_runtime.contexts:OpenDevice.program", not_built),
     # In the conductor: waiting and moving
     "wait": Step("pyopencl._cl:Event.wait", only=marker, ever=False),
-    "decide": Step("lb_runtime.dropin.scout:Entry.decide_now"),
+    "decide": Step("lb_runtime.dropin.entry:Entry.decide_now"),
     "to-user": Step("lb_runtime.dropin.conductor:Conductor.bring_home", ever=False),
     "to-user, done": Step(
         "lb_runtime.dropin.conductor:Conductor.bring_home",

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -170,4 +171,4 @@ def command(
     intercept.install(replace(settings, report=False))
     # What the program itself registers is run before this.
     atexit.register(_Ending(shows_report or settings.report, json_path, os.getpid()))
-    return found.run
+    return partial(found.run, intercept.load)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lb_runtime.dropin.decisions import RECALLED_TIMES, whole_at_home
 from lb_runtime.shares.adaptive import Adaptive
 from lb_runtime.shares.belief import Belief
 from lb_runtime.shares.makespan import SplitCost
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
     from lb_runtime.history.known import Known
     from predictor.prediction import Prediction
 
-HOME, AWAY = 0, 1
-"""The places of the program's own device and of the mirror in shares."""
 PART_SECONDS = (2e-5, 1e-4)
 """What any part costs on each, until that is measured."""
 SPLIT = SplitCost(fixed_seconds=1e-4)
-RECALLED_TIMES = 3
-"""So few times of an earlier process are taken over that new ones soon outnumber them."""
 NEXT_TO_NOTHING = 1e-3
 
 
@@ -53,12 +50,6 @@ def policy_as_known(known: Known, user_share: float, groups: int) -> Policy:
     if known.code == "no-gain" or user_share in (0.0, 1.0):
         policy.rest()
     return policy
-
-
-def whole_at_home(seconds: float) -> Observation:
-    """A whole launch on the program's own device."""
-    seconds = max(seconds, 1e-9)
-    return Observation((1.0, 0.0), (seconds, 0.0), seconds)
 
 
 def _as_at(known: Known, user_share: float) -> Belief:

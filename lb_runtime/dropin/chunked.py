@@ -8,11 +8,10 @@ import pyopencl as cl
 
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import BufferRef
-from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.dropin.conductor import Conductor, Piece
 from lb_runtime.dropin.decisions import InChunks
 from lb_runtime.dropin.hand import Errand
-from lb_runtime.dropin.handout import Handout
+from lb_runtime.dropin.handout import AWAY, HOME, Handout
 from lb_runtime.dropin.merging import MergingSteps
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.steps import launch, times

@@ -14,8 +14,7 @@ from statistics import median
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from lb_runtime.dropin.believed import AWAY, HOME, RECALLED_TIMES, whole_at_home
-from lb_runtime.dropin.handout import Groups
+from lb_runtime.dropin.handout import AWAY, HOME, Groups
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.tally import Tally
 from lb_runtime.history.known import Code, Known
@@ -23,7 +22,7 @@ from lb_runtime.memory.byte_map import Place
 from lb_runtime.shares.observation import Choice, Observation
 
 if TYPE_CHECKING:
-    from lb_runtime.dropin.scout import Entry, Question
+    from lb_runtime.dropin.entry import Entry, Question
     from lb_runtime.shares.policy import Policy
 
 ALONE_FIRST = 2
@@ -40,6 +39,8 @@ ONE_OF = 3
 """Of so many launches the middle one is learned from then on."""
 RESTS = ("single", "predicted")
 """Why a device takes whole launches, where nothing is to be measured."""
+RECALLED_TIMES = 3
+"""So few times of an earlier process are taken over that new ones soon outnumber them."""
 NOTED_AFTER = 64
 """After so many launches more it is noted again."""
 
@@ -351,3 +352,9 @@ def _is_of(made: Ready, base: Ready, done: Mapping[Place, Groups]) -> bool:
 def _is_rest(choice: Choice) -> bool:
     """Whether the user's device takes launches because no split gains, and not only to be timed."""
     return choice.whole == HOME and choice.why in RESTS
+
+
+def whole_at_home(seconds: float) -> Observation:
+    """A whole launch on the program's own device."""
+    seconds = max(seconds, 1e-9)
+    return Observation((1.0, 0.0), (seconds, 0.0), seconds)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from threading import Condition
 
-from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.shares.chunks import Chunk, Chunks
 from lb_runtime.shares.observation import Choice
+
+HOME, AWAY = 0, 1
+"""The places of the program's own device and of the mirror in shares."""
 
 Groups = tuple[int, int]
 """The work-groups from the first number up to the second."""

@@ -17,7 +17,7 @@ from lb_runtime.dropin.arguments import (
     is_buffer,
     packed,
 )
-from lb_runtime.dropin.scout import Entry
+from lb_runtime.dropin.entry import Entry
 from lb_runtime.dropin.world import BUSY
 from lb_runtime.story import KernelStory
 

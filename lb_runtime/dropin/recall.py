@@ -17,8 +17,8 @@ from lb_runtime.history.known import LONGEST_NAME, LONGEST_TEXT, Key, Known
 
 if TYPE_CHECKING:
     from lb_runtime.devices import DeviceInfo
+    from lb_runtime.dropin.entry import Question
     from lb_runtime.dropin.mirror import Mirror
-    from lb_runtime.dropin.scout import Question
     from lb_runtime.history.writer import History
     from lb_runtime.kernel import Kernel
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import pyopencl as cl
-from rich.console import Console
 
 from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
 from lb_runtime.dropin.calls import FOREIGN, is_last, note_call, note_ours
 from lb_runtime.dropin.conductor import IN_FLIGHT, Conductor
+from lb_runtime.dropin.entry import Entry, Question
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.memories import Memory, is_closed_to_host
-from lb_runtime.dropin.scout import Entry, Question, Scout
+from lb_runtime.dropin.scout import Scout
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.touches import Touches
 from lb_runtime.dropin.world import BUSY, UNTRACKED, Touch, World
@@ -563,6 +563,8 @@ class DropIn:
         if self.settings.trace is not None:
             write_timeline(self.settings.trace, *self.story.spans())
         if self.settings.report:
+            from rich.console import Console
+
             self.report().render(Console(stderr=True))
 
     def _keep_history(self, history: History, worlds: list[World]) -> None:

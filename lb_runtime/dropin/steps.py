@@ -21,8 +21,8 @@ from lb_runtime.memory.merge import Bytes
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.decisions import Decision
+    from lb_runtime.dropin.entry import Entry, Question
     from lb_runtime.dropin.mirror import Mirror
-    from lb_runtime.dropin.scout import Entry, Question
     from lb_runtime.dropin.world import World
 
 

@@ -18,9 +18,10 @@ import pyopencl as cl
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import CUT, KNOWN, BufferRef
 from lb_runtime.dropin.conductor import Conductor, MirrorError, Move, PullTask, Task
+from lb_runtime.dropin.entry import Entry
 from lb_runtime.dropin.memories import Memory
 from lb_runtime.dropin.mirror import Mirror, NoMirror
-from lb_runtime.dropin.scout import Entry, Scout
+from lb_runtime.dropin.scout import Scout
 from lb_runtime.errors import BytesLostError, ExecutionError, LoadBalancerError
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.settings import Settings

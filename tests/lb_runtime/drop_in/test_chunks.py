@@ -13,9 +13,8 @@ import pytest
 
 import lb_runtime
 from lb_runtime.contexts import OpenPair
-from lb_runtime.dropin.believed import AWAY, HOME
 from lb_runtime.dropin.decisions import Decision
-from lb_runtime.dropin.handout import Handout
+from lb_runtime.dropin.handout import AWAY, HOME, Handout
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.settings import Settings

@@ -12,8 +12,9 @@ import pytest
 
 import lb_runtime
 from lb_runtime.contexts import OpenPair
+from lb_runtime.dropin.judging import Judge
 from lb_runtime.dropin.ready import Ready
-from lb_runtime.dropin.scout import Entry, Scout
+from lb_runtime.dropin.scout import Scout
 from lb_runtime.settings import Settings
 from lb_runtime.story_report import Report
 from predictor.prediction import Prediction
@@ -124,13 +125,13 @@ def saying(cpu_share: float) -> Callable[..., Prediction]:
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """All cuts that are made, in order; or why none could be."""
     found: list[object] = []
-    original = Entry._ready
+    original = Judge.ready
 
-    def planning(entry: Entry, *given: object) -> object:
-        found.append(original(entry, *given))  # type: ignore[arg-type]
+    def planning(judge: Judge, *given: object) -> object:
+        found.append(original(judge, *given))  # type: ignore[arg-type]
         return found[-1]
 
-    monkeypatch.setattr(Entry, "_ready", planning)
+    monkeypatch.setattr(Judge, "ready", planning)
     return found
 
 
@@ -190,5 +191,5 @@ def test_believed_at_once_a_model_may_leave_the_users_device_idle(
 ) -> None:
     """The mutant: nothing holds the first share away from its ends."""
     monkeypatch.setattr(Scout, "predict", saying(0.0))
-    monkeypatch.setattr("lb_runtime.dropin.scout.FIRST_SHARE", 0.0)
+    monkeypatch.setattr("lb_runtime.dropin.judging.FIRST_SHARE", 0.0)
     assert works_of_first_split(queue, settings, planned) == 1

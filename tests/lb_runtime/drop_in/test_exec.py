@@ -214,7 +214,7 @@ def test_without_that_a_program_finds_ours(folder: Path) -> None:
         "import predictor.errors\n"
         "from lb_runtime import program\n"
         "{}\n"
-        "program._set_first({!r})\n"
+        "program._set_first({!r}, lambda: None)\n"
         "import predictor\n"
         "print(hasattr(predictor, 'WHOSE'))\n"
     )
@@ -269,7 +269,7 @@ def test_frames_of_ours_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     monkeypatch.setattr(sys, "excepthook", print)
-    monkeypatch.setattr(program, "_set_first", lambda path: None)
+    monkeypatch.setattr(program, "_set_first", lambda path, load: None)
     with pytest.raises(ZeroDivisionError) as caught:
         called.run()
     names = [entry.name for entry in caught.traceback]

@@ -15,8 +15,9 @@ import lb_runtime
 from lb_runtime.contexts import OpenPair
 from lb_runtime.dropin import recall
 from lb_runtime.dropin.decisions import Decision
+from lb_runtime.dropin.judging import Judge
 from lb_runtime.dropin.ready import Ready
-from lb_runtime.dropin.scout import Entry, Scout
+from lb_runtime.dropin.scout import Scout
 from lb_runtime.history.known import Known
 from lb_runtime.history.place import history_path
 from lb_runtime.history.store import Store
@@ -100,15 +101,15 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def planned_shares(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The CPU's shares of all cuts that are made, in order."""
     found: list[float] = []
-    original = Entry._ready
+    original = Judge.ready
 
-    def planning(entry: Entry, *given: object) -> object:
-        ready = original(entry, *given)  # type: ignore[arg-type]
+    def planning(judge: Judge, *given: object) -> object:
+        ready = original(judge, *given)  # type: ignore[arg-type]
         if isinstance(ready, Ready):
             found.append(ready.cpu_share)
         return ready
 
-    monkeypatch.setattr(Entry, "_ready", planning)
+    monkeypatch.setattr(Judge, "ready", planning)
     return found
 
 
