@@ -69,7 +69,9 @@ def start(arguments: argparse.Namespace, folder: str, least: int) -> dict[str, f
         "LB_BENCHMARK_START": repr(time.time()),
     }
     command = [sys.executable, __file__, "--side", str(arguments.side), "--child", str(least)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"a process ended with {done.returncode}: {done.stderr}")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

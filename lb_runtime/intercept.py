@@ -101,6 +101,16 @@ def install(settings: Settings | None = None) -> InstalledRuntime:
         return runtime
 
 
+def _end_as_interrupted() -> None:
+    """Let the interpreter end by SIGINT, as it does after Ctrl-C.
+
+    It forgets that when another thread runs a text (`exec`, as dataclasses do that are imported): it keeps
+    only whether the last text that was run had ended of Ctrl-C. So one more does.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102
+
+
 def uninstall(*, at_exit: bool = False) -> None:
     """Put pyopencl's own objects back, once all bytes are on the user's devices. Idempotent.
 
@@ -116,6 +126,8 @@ def uninstall(*, at_exit: bool = False) -> None:
         _installed = None
         _unpatch(runtime)
         runtime.close(at_exit=at_exit)
+        if at_exit and getattr(sys, "last_type", None) is KeyboardInterrupt:
+            _end_as_interrupted()
 
 
 def report() -> Report:

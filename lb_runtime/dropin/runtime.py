@@ -502,6 +502,7 @@ class DropIn:
 
             self.scout.ask(self.scout.load_model, "model")
         self.scout.ask(self._look_at_machine, "builder")
+        self.scout.ask(self.scout.load_judging)
 
     def _look_at_machine(self) -> None:
         # Whoever needs a device is told what is wrong.

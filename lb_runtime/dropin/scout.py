@@ -74,6 +74,10 @@ class Scout:
                 work()
             del work
 
+    def load_judging(self) -> None:
+        """Have at hand what judging needs, before the first kernel is there."""
+        from lb_runtime.dropin import judging  # noqa: F401
+
     def look_at(self, source: str, options: str, name: str) -> Kernel:
         """A kernel, compiled for the analysis once. Raises as `lb_runtime.kernel.look_at`."""
         from lb_runtime.dropin import judging

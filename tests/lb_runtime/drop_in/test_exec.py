@@ -344,6 +344,27 @@ def test_the_report_comes_however_the_program_ends(folder: Path, ending: str, st
         assert errors.index("ZeroDivisionError") < errors.index("lb-runtime: ")
 
 
+@pytest.mark.parametrize(
+    ("mutant", "status"),
+    [("", -signal.SIGINT), ("intercept._end_as_interrupted = lambda: None", 1)],
+)
+def test_ctrl_c_ends_it_by_the_signal_though_a_thread_of_ours_runs_a_text(
+    folder: Path, mutant: str, status: int
+) -> None:
+    (folder / "ends.py").write_text(f"""
+import time
+from lb_runtime import intercept
+from lb_runtime.dropin.scout import Scout
+Scout.load_judging = lambda scout: (time.sleep(0.3), exec("pass"))
+{mutant}
+intercept.install()
+raise KeyboardInterrupt
+""")
+    found, _, errors = ran([sys.executable, "ends.py"], folder)
+    assert errors.endswith("KeyboardInterrupt\n")
+    assert found == status
+
+
 def test_a_report_comes_though_the_program_has_modules_of_the_same_names(folder: Path) -> None:
     (folder / "launches.py").write_text(LAUNCHES)
     for name in ("predictor", "rich"):
