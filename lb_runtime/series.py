@@ -46,6 +46,7 @@ class Series:
     last: Ran
     alone: dict[int, float]
     verification: Verification | None
+    wants_verification: bool = False
 
     @property
     def seconds(self) -> float:
@@ -138,4 +139,5 @@ def run_series(
         last,
         {device: median(each) for device, each in times.items() if each},
         verification,
+        verifies,
     )

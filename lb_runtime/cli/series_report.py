@@ -35,8 +35,14 @@ def show(series: Series, path: Path, why_devices: str) -> None:
         milliseconds = " to ".join(f"{t * 1e3:.2f}" for t in dict.fromkeys((times[0], times[-1])))
         click.echo(f"  {numbers:18}  {_how(steps[-1])}, {milliseconds} ms ({steps[-1].choice.why})")
     click.echo(outcome(series))
-    if series.verification is not None:
-        click.echo(f"verified   {series.verification.text}")
+    if series.wants_verification:
+        click.echo(f"verified   {_verified(series)}")
+
+
+def _verified(series: Series) -> str:
+    if series.verification is None:
+        return "identical: one device ran the whole of the last launch, nothing was split"
+    return series.verification.text
 
 
 def outcome(series: Series) -> str:
@@ -126,7 +132,7 @@ def as_json(series: Series, why_devices: str) -> dict[str, Any]:
         ],
         "outcome": outcome(series),
     }
-    if series.verification is not None:
-        shown["verified"] = series.verification.ok
-        shown["verification"] = series.verification.text
+    if series.wants_verification:
+        shown["verified"] = series.verification.ok if series.verification else None
+        shown["verification"] = _verified(series)
     return shown

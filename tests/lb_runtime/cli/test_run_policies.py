@@ -27,18 +27,27 @@ def told(capsys: Captured, *options: str) -> dict[str, Any]:
     return found
 
 
+def is_whole(report: dict[str, Any]) -> bool:
+    """Whether one device happened to run the whole of the last launch, and the report says so."""
+    return (
+        report["verified"] is None
+        and not report["split"]
+        and "one device" in report["verification"]
+    )
+
+
 @pytest.mark.parametrize("policy", [each for each in POLICY_NAMES if each != "fixed"])
 def test_a_policy_runs_so_many_launches_and_is_verified(capsys: Captured, policy: str) -> None:
     report = told(capsys, "--policy", policy, "--launches", "5", "--verify")
     assert len(report["launches"]) == 5
     assert report["policy"] == policy
-    assert report.get("verified", not report["split"])
+    assert report["verified"] or is_whole(report)
     assert all(abs(sum(each["shares"]) - 1) < 1e-9 for each in report["launches"])
 
 
 def test_chunks_are_verified_and_told(capsys: Captured) -> None:
     report = told(capsys, "--policy", "dynamic", "--launches", "2", "--verify", "--compare")
-    assert report["verified"]
+    assert report["verified"] or is_whole(report)
     assert all(each["chunked"] for each in report["launches"])
     assert len(report["timeline"]) > 2
     assert set(report["alone_seconds"]) == {"CPU", "GPU"}
