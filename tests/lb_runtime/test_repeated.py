@@ -119,6 +119,20 @@ class AnySizes(Chunks):
         """Nothing follows from it."""
 
 
+class HalfEach(Chunks):
+    """A chunk for each device, however late it asks: neither takes the other's."""
+
+    def next(self, device: int) -> Chunk | None:
+        half = self._groups // 2
+        if device == 1 and self._stop > half:
+            self._stop = half
+            return Chunk(1, half, self._groups)
+        if device == 0 and self._start < half:
+            self._start = half
+            return Chunk(0, 0, half)
+        return None
+
+
 @pytest.fixture
 def any_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_module, "Chunks", AnySizes)
@@ -190,8 +204,9 @@ def test_a_merge_that_forgets_a_chunk_is_caught(
 ) -> None:
     launch = examples(halves)["triangle"]
     expected = left_by(launch, ALONE)
-    monkeypatch.setattr(AnySizes, "cut", property(lambda self: max(1, self._start - 1)))
-    monkeypatch.setattr(repeated_module, "Chunks", AnySizes)
+    monkeypatch.setattr(repeated_module, "Chunks", HalfEach)
+    assert are_same(left_by(launch, CHUNKED), expected)
+    monkeypatch.setattr(HalfEach, "cut", property(lambda self: self._start - 1))
     assert not are_same(left_by(launch, CHUNKED), expected)
 
 
