@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 
@@ -73,6 +74,8 @@ class Form:
 
     def times(self, factor: int) -> Form:
         """The form multiplied by an integer."""
+        if factor == 1:
+            return self
         if not factor:
             return Form(0)
         return Form(self.constant * factor, tuple((s, c * factor) for s, c in self.terms))
@@ -239,6 +242,10 @@ class Bounds:
             else:
                 low, high = _grown(low, high, coefficient, self.span(symbol))
         for dimension, coefficients in ids.items():
+            if len(coefficients) == 1:
+                ((kind, coefficient),) = coefficients.items()
+                low, high = _grown(low, high, coefficient, self.span(Symbol(kind, (dimension,))))
+                continue
             ways = self._ways(int(dimension), coefficients)
             low += max(way[0] for way in ways)
             high += min(way[1] for way in ways)
@@ -256,25 +263,22 @@ class Bounds:
         return Span(min(ends) + other.low, max(ends) + other.high)
 
     def _ways(self, dimension: int, ids: dict[str, int]) -> list[tuple[int, int]]:
-        """The ends of a sum over one dimension's ids, by each way to write it with two of them.
+        """The ends of a sum over two or more ids of a dimension, by each way to write it with two.
 
         `global = offset + size * group + local` eliminates any one id (the group only where `size`
         divides its coefficient). What binds single ids is in their spans: see `_bind_ids`.
         """
-        spans = [self.span(Symbol(kind, (dimension,))) for kind in _IDS]
+        spans = [self.span(symbol) for symbol in _ids_of(dimension)]
         of_global, of_local, of_group = (ids.get(kind, 0) for kind in _IDS)
-        written = [(0, of_global, of_local, of_group)]
-        if len(ids) > 1:
-            size, offset = self.grid.local_size[dimension], self.grid.offset[dimension]
-            written.append(
-                (of_global * offset, 0, of_local + of_global, of_group + of_global * size)
-            )
-            written.append(
-                (-of_local * offset, of_global + of_local, 0, of_group - of_local * size)
-            )
-            if of_group % size == 0:
-                step = of_group // size
-                written.append((-step * offset, of_global + step, of_local - step, 0))
+        size, offset = self.grid.local_size[dimension], self.grid.offset[dimension]
+        written = [
+            (0, of_global, of_local, of_group),
+            (of_global * offset, 0, of_local + of_global, of_group + of_global * size),
+            (-of_local * offset, of_global + of_local, 0, of_group - of_local * size),
+        ]
+        if of_group % size == 0:
+            step = of_group // size
+            written.append((-step * offset, of_global + step, of_local - step, 0))
         ways: list[tuple[int, int]] = []
         for constant, *coefficients in written:
             low = high = constant
@@ -284,11 +288,11 @@ class Bounds:
             ways.append((low, high))
         return ways
 
-    def _narrow(self, symbol: Symbol, span: Span) -> None:
-        met = self.span(symbol).meet(span)
-        if met == self.span(symbol):
+    def _narrow(self, symbol: Symbol, low: int, high: int) -> None:
+        known = self.span(symbol)
+        if low <= known.low and high >= known.high:
             return
-        self._narrowed[symbol] = met
+        met = self._narrowed[symbol] = known.meet(Span(low, high))
         self._intervals.clear()
         if met.low > met.high:
             self.is_empty = True
@@ -305,38 +309,27 @@ class Bounds:
             rest = self.interval(others)
             low, high = whole.low - rest.high, whole.high - rest.low
             if coefficient > 0:
-                self._narrow(symbol, Span(-(-low // coefficient), high // coefficient))
+                self._narrow(symbol, -(-low // coefficient), high // coefficient)
             else:
-                self._narrow(symbol, Span(-(high // -coefficient), -low // -coefficient))
+                self._narrow(symbol, -(high // -coefficient), -low // -coefficient)
 
     def _bind_ids(self) -> None:
         """Carry what is known of one id of a dimension over to the other two."""
         for dimension, (offset, local_size) in enumerate(
             zip(self.grid.offset, self.grid.local_size)
         ):
-            whole, local, group = (Symbol(kind, (dimension,)) for kind in _IDS)
-            spans = self.span(whole), self.span(local), self.span(group)
-            if any(span.low > span.high for span in spans):
+            whole, local, group = _ids_of(dimension)
+            g, i, w = self.span(whole), self.span(local), self.span(group)
+            if g.low > g.high or i.low > i.high or w.low > w.high:
                 self.is_empty = True
                 continue
-            g, i, w = spans
-            self._narrow(
-                whole,
-                Span(offset + local_size * w.low + i.low, offset + local_size * w.high + i.high),
-            )
-            self._narrow(
-                group,
-                Span(
-                    -((offset + i.high - g.low) // local_size),
-                    (g.high - offset - i.low) // local_size,
-                ),
-            )
+            start, end = offset + i.low, offset + i.high
+            self._narrow(whole, start + local_size * w.low, end + local_size * w.high)
+            self._narrow(group, -((end - g.low) // local_size), (g.high - start) // local_size)
             self._narrow(
                 local,
-                Span(
-                    g.low - offset - local_size * w.high,
-                    g.high - offset - local_size * w.low,
-                ),
+                g.low - offset - local_size * w.high,
+                g.high - offset - local_size * w.low,
             )
 
 
@@ -352,6 +345,13 @@ MAX_FILED = 8
 
 _EVERYTHING = Span(-(1 << 200), 1 << 200)
 """Further out than any value that a kernel can compute."""
+
+
+@cache
+def _ids_of(dimension: int) -> tuple[Symbol, Symbol, Symbol]:
+    """The global, local and group id of a dimension, in the order of `_IDS`."""
+    whole, local, group = (Symbol(kind, (dimension,)) for kind in _IDS)
+    return whole, local, group
 
 
 def _grown(low: int, high: int, coefficient: int, span: Span) -> tuple[int, int]:

@@ -102,6 +102,7 @@ class Frame:
         self._finding = False
         self._passing: dict[str, Value] = {}
         self._bounds: dict[str, Bounds] = {}
+        self._conditions: dict[Edge, list[Constraint]] = {}
         self._loops: dict[str, LoopFacts | None] = {}
         self._frames: dict[str, Frame | None] = {}
 
@@ -153,15 +154,25 @@ class Frame:
         """What holds after conditional edges were taken."""
         found: list[Constraint] = []
         for edge in edges:
-            branch = self.flow.blocks[edge.source].instructions[-1]
-            if branch.opcode == "br" and branch.operands:
-                found.extend(self._condition(branch.operands[0], edge.position == 0))
-            elif branch.opcode == "switch" and edge.position > 0:
-                value = self.form(branch.operands[0])
-                case = self.form(branch.operands[edge.position])
-                if value is not None and case is not None:
-                    found.append(Constraint(value - case, Span(0, 0)))
+            known = self._conditions.get(edge)
+            if known is None:
+                known = self._edge(edge)
+                if not self._finding:
+                    self._conditions[edge] = known
+            found.extend(known)
         return found
+
+    def _edge(self, edge: Edge) -> list[Constraint]:
+        """What holds after one conditional edge was taken."""
+        branch = self.flow.blocks[edge.source].instructions[-1]
+        if branch.opcode == "br" and branch.operands:
+            return self._condition(branch.operands[0], edge.position == 0)
+        if branch.opcode == "switch" and edge.position > 0:
+            value = self.form(branch.operands[0])
+            case = self.form(branch.operands[edge.position])
+            if value is not None and case is not None:
+                return [Constraint(value - case, Span(0, 0))]
+        return []
 
     def _condition(self, operand: ir.Operand, holds: bool) -> list[Constraint]:
         """What a condition says of forms when it holds, or when it does not."""

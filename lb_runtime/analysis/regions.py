@@ -215,18 +215,20 @@ def _gathered(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> list[Rows] |
     starts = starts[is_first]
     stops = np.concatenate((reached[:-1][is_first[1:]], reached[-1:]))
     lengths, gaps = stops - starts, np.diff(starts)
+    # A row goes on behind a run while the next one is as long, and as far away as this one was.
+    is_longer = lengths[1:] != lengths[:-1]
+    is_last = np.concatenate((is_longer | (np.diff(gaps, prepend=-1) != 0), [True]))
+    ends = np.flatnonzero(is_last)
     result: list[Rows] = []
     at = 0
     while at < starts.size:
         if len(result) == MAX_ROWS:
             return None
-        count = 1
-        if at + 1 < starts.size:
-            differs = (gaps[at:] != gaps[at]) | (lengths[at + 1 :] != lengths[at])
-            count += int(differs.argmax()) if differs.any() else differs.size
-        pitch = int(gaps[at]) if count > 1 else 0
-        result.append(Rows(int(starts[at]), int(lengths[at]), pitch, count))
-        at += count
+        is_alone = at + 1 == starts.size or is_longer[at]
+        last = at if is_alone else int(ends[np.searchsorted(ends, at, "right")])
+        pitch = int(gaps[at]) if last > at else 0
+        result.append(Rows(int(starts[at]), int(lengths[at]), pitch, last - at + 1))
+        at = last + 1
     return result
 
 
