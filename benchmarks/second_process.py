@@ -1,10 +1,10 @@
 """How soon a second process splits its first launch of a kernel that an earlier process has launched.
 
     python benchmarks/second_process.py --repeat 9
-    python benchmarks/second_process.py --repeat 9 --history off
 
 The program is the solver of `examples/jacobi.py`, which waits for each launch. PoCL is its device and Intel's
-driver the other one. Times are medians from the start of the interpreter; stages are told as they end.
+driver the other one. It runs without the runtime, without its history, and with both, in turns. Times are
+medians in milliseconds from the start of the interpreter; stages are told as they end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,50 +26,76 @@ FIRST_LAUNCHES = 120
 MOST_LAUNCHES = 5000
 
 
+KINDS = {"none": "no runtime", "off": "LB_HISTORY=off", "on": "known kernel"}
+"""What the processes have, as `--child` is told, and the heads of the table."""
+STAGES = (
+    "numpy and pyopencl",
+    "lb_runtime",
+    "installed",
+    "built, with buffers",
+    "first launch",
+    "first split begins",
+)
+
+
 def main() -> None:
-    """Run the first process, then the others, and print JSON."""
+    """Run the first process, then the others in turns; prints a table and writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeat", type=int, default=9, help="so many second processes")
+    parser.add_argument("--repeat", type=int, default=9, help="so many processes of each kind")
     parser.add_argument("--side", type=int, default=2048, help="cells of a side of the grid")
-    parser.add_argument("--history", choices=["on", "off"], default="on")
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, default=Path(), help="where the JSON goes")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child is not None:
-        child(arguments.side, arguments.child)
+        kind, least = arguments.child
+        child(arguments.side, int(least), kind)
         return
+    # Not in the children: what it imports would count.
+    from machine import describe_machine
+
+    runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
-        start(arguments, folder, FIRST_LAUNCHES)
-        runs = [start(arguments, folder, 1) for _ in range(arguments.repeat)]
+        start(arguments.side, folder, FIRST_LAUNCHES, "on")
+        for _ in range(arguments.repeat):
+            for kind, found in runs.items():
+                found.append(start(arguments.side, folder, 1, kind))
     medians = {
-        stage: statistics.median(run[stage] for run in runs)
-        for stage in runs[0]
-        if stage != "launches"
+        kind: {
+            stage: round(statistics.median(run[stage] for run in found) * 1e3)
+            for stage in STAGES
+            if stage in found[0]
+        }
+        for kind, found in runs.items()
     }
-    print(
-        json.dumps(
-            {
-                "history": arguments.history,
-                "side": arguments.side,
-                "processes": len(runs),
-                "median_seconds": {stage: round(value, 4) for stage, value in medians.items()},
-                "launches": [run["launches"] for run in runs],
-            }
-        )
-    )
+    print("| | " + " | ".join(KINDS.values()) + " |\n" + "|---" * (len(KINDS) + 1) + "|")
+    for stage in STAGES:
+        times = (str(medians[kind].get(stage, "")) for kind in KINDS)
+        print(f"| {stage} | " + " | ".join(times) + " |")
+    document = {
+        "machine": describe_machine(),
+        "side": arguments.side,
+        "processes": arguments.repeat,
+        "median_ms": {KINDS[kind]: found for kind, found in medians.items()},
+        "runs": {KINDS[kind]: found for kind, found in runs.items()},
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "second_process.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"wrote {path}")
 
 
-def start(arguments: argparse.Namespace, folder: str, least: int) -> dict[str, float]:
+def start(side: int, folder: str, least: int, kind: str) -> dict[str, float]:
     """One process: the seconds from its start to the end of each stage."""
     environment = {
         **os.environ,
         "LB_DATA_DIR": folder,
-        "LB_HISTORY": arguments.history,
+        "LB_HISTORY": "on" if kind == "on" else "off",
         "LB_CPU": "Portable Computing Language",
         "LB_GPU": "Intel",
         "PYOPENCL_CTX": "Portable",
         "LB_BENCHMARK_START": repr(time.time()),
     }
-    command = [sys.executable, __file__, "--side", str(arguments.side), "--child", str(least)]
+    command = [sys.executable, __file__, "--side", str(side), "--child", kind, str(least)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"a process ended with {done.returncode}: {done.stderr}")
@@ -76,7 +103,7 @@ def start(arguments: argparse.Namespace, folder: str, least: int) -> dict[str, f
     return found
 
 
-def child(side: int, least: int) -> None:
+def child(side: int, least: int, kind: str) -> None:
     """Launch until one was split, and `least` times; prints when each stage ended."""
     began = float(os.environ["LB_BENCHMARK_START"])
     seconds = {"interpreter": time.time() - began}
@@ -84,24 +111,14 @@ def child(side: int, least: int) -> None:
     import pyopencl as cl
 
     seconds["numpy and pyopencl"] = time.time() - began
-    from lb_runtime import intercept
-    from lb_runtime.dropin.split import LaunchTask
-    from lb_runtime.shares import guard
-
-    seconds["lb_runtime"] = time.time() - began
     first: list[float] = []
-    everywhere = LaunchTask._everywhere
+    if kind != "none":
+        from lb_runtime import intercept
 
-    def noted(self: LaunchTask, *given: object) -> None:
-        first.append(time.time() - began)
-        everywhere(self, *given)  # type: ignore[arg-type]
-
-    LaunchTask._everywhere = noted  # type: ignore[method-assign]
-    if least > 1:
-        # The first process keeps splitting on a busy machine, too: what is timed is how soon, not whether.
-        guard.FIRST_MARGIN = guard.MARGIN = float("inf")
-    intercept.install()
-    seconds["installed"] = time.time() - began
+        seconds["lb_runtime"] = time.time() - began
+        note_splits(lambda: first.append(time.time() - began), is_forced=least > 1)
+        intercept.install()
+        seconds["installed"] = time.time() - began
     sys.path.insert(0, str(ROOT / "examples"))
     import jacobi
 
@@ -114,15 +131,34 @@ def child(side: int, least: int) -> None:
     queue.finish()
     seconds["built, with buffers"] = time.time() - began
     launches = 0
-    while (not first or launches < least) and launches < MOST_LAUNCHES:
+    while launches < least or (kind != "none" and not first and launches < MOST_LAUNCHES):
         kernel(queue, (side, side), jacobi.GROUP, old, new, np.int32(side), np.int32(side))
         old, new = new, old
         queue.finish()
         launches += 1
         seconds.setdefault("first launch", time.time() - began)
-    if not first:
-        sys.exit(f"none of {launches} launches was split: is Intel's driver installed?")
-    print(json.dumps({**seconds, "first split begins": first[0], "launches": launches}))
+    if kind != "none":
+        if not first:
+            sys.exit(f"none of {launches} launches was split: is Intel's driver installed?")
+        seconds["first split begins"] = first[0]
+    print(json.dumps({**seconds, "launches": launches}))
+
+
+def note_splits(note: Callable[[], None], *, is_forced: bool) -> None:
+    """Call `note` as each split launch begins; where it is forced, whatever a split gains."""
+    from lb_runtime.dropin.split import LaunchTask
+    from lb_runtime.shares import guard
+
+    everywhere = LaunchTask._everywhere
+
+    def noted(self: LaunchTask, *given: object) -> None:
+        note()
+        everywhere(self, *given)  # type: ignore[arg-type]
+
+    LaunchTask._everywhere = noted  # type: ignore[method-assign]
+    if is_forced:
+        # The first process keeps splitting on a busy machine, too: what is timed is how soon, not whether.
+        guard.FIRST_MARGIN = guard.MARGIN = float("inf")
 
 
 if __name__ == "__main__":
