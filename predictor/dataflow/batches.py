@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.features import UNKNOWN_TOKEN
-from predictor.program_graph import FLOW_NAMES, ProgramGraph
+from predictor.program_graph import DATA, FLOW_NAMES, ProgramGraph
 
 DIRECTED_FLOWS = 2 * len(FLOW_NAMES)
 """Each flow forwards, then each backwards (ICML 2021, section 4, propagation)."""
@@ -29,14 +29,15 @@ class Encoded:
 
     Shapes:
         tokens, kinds: int64 [nodes], of text and node type.
-        texts: int64 [nodes], equal for nodes of one text, whether or not the vocabulary knows it.
+        shapes: int64 [nodes], equal for nodes of one text, whether or not the vocabulary knows it, that
+            have equally many operands.
         senders: int64 [edges], node times DIRECTED_FLOWS plus the edge's directed flow.
         receivers, positions: int64 [edges].
     """
 
     tokens: NDArray[np.int64]
     kinds: NDArray[np.int64]
-    texts: NDArray[np.int64]
+    shapes: NDArray[np.int64]
     senders: NDArray[np.int64]
     receivers: NDArray[np.int64]
     positions: NDArray[np.int64]
@@ -49,7 +50,7 @@ class Batch:
     Shapes:
         tokens, kinds: int64 [nodes]; senders, receivers, positions: int64 [edges].
         selector: float32 [nodes, roots], 1 where a node is the root.
-        same_texts: float32 [nodes, roots], 1 where a node has the text of its graph's root.
+        alike: float32 [nodes, roots], 1 where a node has the text of its graph's root, and as many operands.
     """
 
     tokens: Tensor
@@ -58,7 +59,7 @@ class Batch:
     receivers: Tensor
     positions: Tensor
     selector: Tensor
-    same_texts: Tensor
+    alike: Tensor
 
 
 def encode(graph: ProgramGraph, tokens: dict[str, int]) -> Encoded:
@@ -71,10 +72,12 @@ def encode(graph: ProgramGraph, tokens: dict[str, int]) -> Encoded:
     )
     receivers = np.concatenate((target, source))
     order = np.argsort(receivers, kind="stable")
+    texts = np.unique(np.array(graph.node_texts, np.str_), return_inverse=True)[1]
+    operands = np.bincount(target[flows == DATA], minlength=texts.size)
     return Encoded(
         np.array([tokens.get(text, UNKNOWN_TOKEN) for text in graph.node_texts], np.int64),
         graph.node_types.astype(np.int64),
-        np.unique(np.array(graph.node_texts, np.str_), return_inverse=True)[1],
+        texts * (operands.max(initial=0) + 1) + operands,
         senders[order],
         receivers[order],
         np.tile(positions, 2)[order],
@@ -87,11 +90,11 @@ def batch(items: Sequence[tuple[Encoded, NDArray[np.int64]]]) -> Batch:
     starts = np.concatenate(([0], np.cumsum(sizes)))
     graphs = [graph for graph, _ in items]
     selector = np.zeros((starts[-1], items[0][1].size), np.float32)
-    same_texts = np.zeros_like(selector)
+    alike = np.zeros_like(selector)
     for (graph, roots), start in zip(items, starts):
         selector[roots + start, np.arange(roots.size)] = 1.0
-        same = graph.texts[:, None] == graph.texts[roots]
-        same_texts[start : start + graph.tokens.size] = same
+        same = graph.shapes[:, None] == graph.shapes[roots]
+        alike[start : start + graph.tokens.size] = same
     return Batch(
         _joined([graph.tokens for graph in graphs]),
         _joined([graph.kinds for graph in graphs]),
@@ -99,7 +102,7 @@ def batch(items: Sequence[tuple[Encoded, NDArray[np.int64]]]) -> Batch:
         _joined([g.receivers + start for g, start in zip(graphs, starts)]),
         _joined([graph.positions for graph in graphs]),
         torch.from_numpy(selector),
-        torch.from_numpy(same_texts),
+        torch.from_numpy(alike),
     )
 
 

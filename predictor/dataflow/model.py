@@ -6,7 +6,7 @@ a gate for the edge's position, a GRU cell takes them up, and a gated readout lo
 last state. Different is what makes the step an operator that can be iterated hundreds of times: one step
 serves for all times; a node takes the largest of its messages, not their mean, so that one neighbour is
 heard among many; and the first state enters again at every step. For a task that compares instructions,
-the nodes with the root's text are marked at the start, too.
+the nodes with the root's text and number of operands are marked at the start, too.
 """
 
 # mypy: allow-subclassing-any
@@ -33,13 +33,13 @@ STILL = 1e-2
 class DataflowConfig:
     """All that fixes the shape of the weights.
 
-    With `marks_same_texts` nodes of the root's own text are marked at the start, beside the root.
+    With `marks_alike` nodes of the root's own text and number of operands are marked at the start, too.
     """
 
     vocabulary: int
     hidden: int = 32
     message: int = 16
-    marks_same_texts: bool = False
+    marks_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class DataflowModel(nn.Module):
         self.texts = nn.Embedding(config.vocabulary, hidden)
         self.kinds = nn.Embedding(len(NODE_TYPE_NAMES), hidden)
         self.root = nn.Parameter(torch.randn(hidden))
-        if config.marks_same_texts:
-            self.same_text = nn.Parameter(0.2 * torch.randn(hidden))
+        if config.marks_alike:
+            self.alike = nn.Parameter(0.2 * torch.randn(hidden))
         self.messages = nn.Linear(hidden, DIRECTED_FLOWS * message)
         self.gate = nn.Linear(hidden, message)
         self.cell_first = nn.Linear(hidden, 3 * hidden)
@@ -95,8 +95,8 @@ class DataflowModel(nn.Module):
         """What a batch's steps share, and the states before the first."""
         nodes = self.texts(batch.tokens) + self.kinds(batch.kinds)
         first = nodes.unsqueeze(1) + batch.selector.unsqueeze(2) * self.root
-        if self.config.marks_same_texts:
-            first = first + batch.same_texts.unsqueeze(2) * self.same_text
+        if self.config.marks_alike:
+            first = first + batch.alike.unsqueeze(2) * self.alike
         gates = (2.0 * torch.sigmoid(self.gate(self.sinusoids))).index_select(0, batch.positions)
         return Run(batch, first, self.cell_first(first), gates.unsqueeze(1)), torch.tanh(first)
 

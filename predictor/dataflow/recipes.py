@@ -17,7 +17,7 @@ _RECIPES = {
         far=64,
         grace=4,
         climb_at=0.9,
-        marks_same_texts=True,
+        marks_alike=True,
     ),
 }
 

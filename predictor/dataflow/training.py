@@ -33,7 +33,7 @@ from predictor.errors import ModelError
 from predictor.features import Vocabulary
 from predictor.nn import checkpoint
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 LADDER = (4, 8, 16)
 """How many steps are learned from the start, one rung after the other."""
 SLACK = 16
@@ -48,7 +48,7 @@ class TrainingConfig:
     An epoch's F1 of `climb_at` or more leads to the next rung of the ladder.
     `free_share` of the batches run freely before they learn, once the ladder is climbed. Validation
     is every `validate_every` epochs; `patience` validations without a better F1 end the run.
-    `marks_same_texts` is of the model.
+    `marks_alike` is of the model.
     """
 
     epochs: int = 24
@@ -66,7 +66,7 @@ class TrainingConfig:
     grace: int = 0
     validate_every: int = 6
     patience: int = 4
-    marks_same_texts: bool = False
+    marks_alike: bool = False
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batches_per_epoch, self.roots_per_graph) < 1:
@@ -110,7 +110,7 @@ class Training:
         self._encoded = [encode(graph.graph, tokens) for graph in self._train]
         torch.manual_seed(_stream(config, 0))
         self.model = DataflowModel(
-            DataflowConfig(len(self.vocabulary), marks_same_texts=config.marks_same_texts)
+            DataflowConfig(len(self.vocabulary), marks_alike=config.marks_alike)
         )
         self.best = self.model
         self._keep()

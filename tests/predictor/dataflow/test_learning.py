@@ -20,7 +20,7 @@ from predictor.dataflow.model import DataflowConfig, DataflowModel  # noqa: E402
 from predictor.dataflow.training import Training, TrainingConfig  # noqa: E402
 from predictor.errors import ModelError  # noqa: E402
 from predictor.nn import checkpoint  # noqa: E402
-from predictor.program_graph import ProgramGraph  # noqa: E402
+from predictor.program_graph import DATA, INSTRUCTION, VARIABLE, ProgramGraph  # noqa: E402
 
 torch.set_num_threads(1)
 SHORT = TrainingConfig(
@@ -94,7 +94,7 @@ def test_the_model_of_another_task_or_of_no_validation_is_refused(
 ) -> None:
     state = tmp_path / "state.npz"
     Training("reachability", labelled, labelled, SHORT).save(state)
-    with pytest.raises(ModelError, match="expected version 1 and task liveness"):
+    with pytest.raises(ModelError, match="expected version 2 and task liveness"):
         training.load(state, "liveness")
     with pytest.raises(ModelError, match="without a validation"):
         training.load(state, "reachability")
@@ -164,7 +164,7 @@ def test_graphs_of_a_batch_do_not_touch(graphs: list[ProgramGraph]) -> None:
     np.testing.assert_allclose(first[:nodes].numpy(), second.numpy(), atol=2e-2)
 
 
-def test_nodes_of_the_roots_text_are_marked_in_its_own_graph_alone(
+def test_nodes_with_the_roots_text_and_number_of_operands_are_marked_in_its_own_graph_alone(
     graphs: list[ProgramGraph],
 ) -> None:
     # No text is in the vocabulary, and yet two texts are not taken for one.
@@ -172,21 +172,46 @@ def test_nodes_of_the_roots_text_are_marked_in_its_own_graph_alone(
     roots = [np.array([0, len(graph.node_texts) - 1]) for graph in pair]
     made = batch([(encode(graph, {}), own) for graph, own in zip(pair, roots)])
     expected = [
-        [text == graph.node_texts[root] for root in own]
+        [kind == kinds_of(graph)[root] for root in own]
         for graph, own in zip(pair, roots)
-        for text in graph.node_texts
+        for kind in kinds_of(graph)
     ]
-    assert made.same_texts.bool().tolist() == expected
+    assert made.alike.bool().tolist() == expected
+
+
+def kinds_of(graph: ProgramGraph) -> list[tuple[str, int]]:
+    """Each node's text and number of operands."""
+    into = [
+        int(target) for flow, target in zip(graph.edge_flows, graph.edge_index[1]) if flow == DATA
+    ]
+    return [(text, into.count(node)) for node, text in enumerate(graph.node_texts)]
+
+
+def test_a_node_with_the_roots_text_and_another_operand_more_is_not_marked() -> None:
+    # %0 goes into two calls: once alone, once twice.
+    texts = ("load", "call", "call", "i32")
+    graph = ProgramGraph(
+        np.array([INSTRUCTION, INSTRUCTION, INSTRUCTION, VARIABLE], np.int8),
+        texts,
+        texts,
+        np.zeros(4, np.int32),
+        np.array([[0, 3, 3, 3], [3, 1, 2, 2]], np.int32),
+        np.full(4, DATA, np.int8),
+        np.array([0, 0, 0, 1], np.int32),
+        ("f",),
+    )
+    made = batch([(encode(graph, {}), np.array([1, 2]))])
+    assert made.alike.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
 
 
 @pytest.mark.parametrize("compares", [True, False])
-def test_a_model_that_compares_texts_reads_what_is_marked(
+def test_a_model_that_compares_instructions_reads_what_is_marked(
     graphs: list[ProgramGraph], compares: bool
 ) -> None:
     torch.manual_seed(3)
-    model = DataflowModel(DataflowConfig(9, marks_same_texts=compares)).eval()
+    model = DataflowModel(DataflowConfig(9, marks_alike=compares)).eval()
     made = batch([(encode(graphs[0], {}), np.array([0]))])
-    other = replace(made, same_texts=1.0 - made.same_texts)
+    other = replace(made, alike=1.0 - made.alike)
     one, another = (model.begin(each)[1] for each in (made, other))
     assert torch.equal(one, another) != compares
 
