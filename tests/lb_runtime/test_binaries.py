@@ -55,12 +55,12 @@ def test_a_damaged_entry_is_done_without(device: OpenDevice, tmp_path: Path, dam
     options = ("-DNUMBER=1",)
     build_program(device.context, device.handle, "it", SOURCE, options)
     (entry,) = entries(tmp_path)
-    whole = entry.read_bytes()
     entry.write_bytes(damage)
     assert Binary(device.handle, SOURCE, options).read() is None
     build_program(device.context, device.handle, "it", SOURCE, options)
-    assert entry.read_bytes()[:32] != damage[:32]
-    assert len(entry.read_bytes()) == len(whole)
+    # No byte is compared: the driver's binaries of one text differ, now and then by a few bytes in length.
+    assert Binary(device.handle, SOURCE, options).read()
+    assert entries(tmp_path) == [entry]
 
 
 def test_what_includes_files_is_not_kept(device: OpenDevice, tmp_path: Path) -> None:
