@@ -34,12 +34,15 @@ class DataflowConfig:
     """All that fixes the shape of the weights.
 
     With `marks_alike` nodes of the root's own text and number of operands are marked at the start, too.
+    `read_bias` is added to what is read: well below 0 for rare answers. Without it a readout may learn first
+    that nearly nothing is marked, close its gate, and learn no more.
     """
 
     vocabulary: int
     hidden: int = 32
     message: int = 16
     marks_alike: bool = False
+    read_bias: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class DataflowModel(nn.Module):
         with torch.no_grad():
             self.texts.weight.mul_(0.2)
             self.read_gate.bias.fill_(2.0)
-            self.read_value.bias.fill_(-3.0)
+            self.read_value.bias.fill_(0.0 if self.config.read_bias else -3.0)
 
     def begin(self, batch: Batch) -> tuple[Run, Tensor]:
         """What a batch's steps share, and the states before the first."""
@@ -110,7 +113,7 @@ class DataflowModel(nn.Module):
     def read(self, run: Run, states: Tensor) -> Tensor:
         """The logits of answer and hint. Shapes: [nodes, roots, hidden] to [nodes, roots, OUTPUTS]."""
         gate = torch.sigmoid(self.read_gate(torch.cat((states, run.first), dim=2)))
-        logits: Tensor = gate * self.read_value(states)
+        logits: Tensor = gate * self.read_value(states) + self.config.read_bias
         return logits
 
     def settle(self, batch: Batch, limit: int) -> tuple[Tensor, int]:

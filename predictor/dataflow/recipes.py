@@ -18,6 +18,7 @@ _RECIPES = {
         grace=4,
         climb_at=0.9,
         marks_alike=True,
+        read_bias=-5.0,
     ),
 }
 

@@ -48,7 +48,7 @@ class TrainingConfig:
     An epoch's F1 of `climb_at` or more leads to the next rung of the ladder.
     `free_share` of the batches run freely before they learn, once the ladder is climbed. Validation
     is every `validate_every` epochs; `patience` validations without a better F1 end the run.
-    `marks_alike` is of the model.
+    `marks_alike` and `read_bias` are of the model.
     """
 
     epochs: int = 24
@@ -67,6 +67,7 @@ class TrainingConfig:
     validate_every: int = 6
     patience: int = 4
     marks_alike: bool = False
+    read_bias: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batches_per_epoch, self.roots_per_graph) < 1:
@@ -110,7 +111,9 @@ class Training:
         self._encoded = [encode(graph.graph, tokens) for graph in self._train]
         torch.manual_seed(_stream(config, 0))
         self.model = DataflowModel(
-            DataflowConfig(len(self.vocabulary), marks_alike=config.marks_alike)
+            DataflowConfig(
+                len(self.vocabulary), marks_alike=config.marks_alike, read_bias=config.read_bias
+            )
         )
         self.best = self.model
         self._keep()

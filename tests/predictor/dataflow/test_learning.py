@@ -216,6 +216,19 @@ def test_a_model_that_compares_instructions_reads_what_is_marked(
     assert torch.equal(one, another) != compares
 
 
+def test_behind_a_closed_gate_a_model_for_rare_answers_says_no(graphs: list[ProgramGraph]) -> None:
+    torch.manual_seed(3)
+    model = DataflowModel(DataflowConfig(9, read_bias=-5.0)).eval()
+    run, states = model.begin(batch([(encode(graphs[0], {}), np.array([0]))]))
+    with torch.no_grad():
+        at_first = model.read(run, states)
+        model.read_gate.weight.zero_()
+        model.read_gate.bias.fill_(-100.0)
+        closed = model.read(run, states)
+    assert -8.0 < float(at_first.min()) <= float(at_first.max()) < -2.0
+    assert torch.equal(closed, torch.full_like(closed, -5.0))
+
+
 def test_an_answer_depends_on_the_root_and_on_nothing_it_is_asked_for(
     labelled: list[Labelled],
 ) -> None:
