@@ -51,6 +51,7 @@ class Tally:
     devices: Counter[str] = field(default_factory=Counter)
     patterns: Counter[str] = field(default_factory=Counter)
     driver_crashes: list[int] = field(default_factory=list)
+    driver_wavers: list[int] = field(default_factory=list)
     drivers_disagree: list[int] = field(default_factory=list)
     wrong: list[dict[str, Any]] = field(default_factory=list)
 
@@ -62,6 +63,8 @@ class Tally:
             self.wrong.append({"kernel": number, "fault": checked.fault, "text": str(generated)})
         if checked.driver_crashed:
             self.driver_crashes.append(number)
+        if checked.driver_wavers:
+            self.driver_wavers.append(number)
         if checked.drivers_disagree:
             self.drivers_disagree.append(number)
         if checked.codes:
@@ -149,6 +152,7 @@ def show(tally: Tally, seconds: float) -> None:
         text = ", ".join(f"{what} {number}" for what, number in counts.items())
         table.add_row(name.replace("_", " "), text or "none")
     table.add_row("driver crashed", str(len(tally.driver_crashes)))
+    table.add_row("driver differs from itself", str(len(tally.driver_wavers)))
     table.add_row("drivers disagree", str(len(tally.drivers_disagree)))
     Console().print(table)
 
@@ -180,6 +184,7 @@ def write(
         "differences": len(tally.wrong),
         **counted(tally),
         "driver_crashes": tally.driver_crashes,
+        "driver_wavers": tally.driver_wavers,
         "drivers_disagree": tally.drivers_disagree,
         "wrong": tally.wrong,
     }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,3 +163,28 @@ def test_generated_kernels_find_what_is_broken(
     checker = Checker(halves)
     drawn = (generate(Random(f"mut/{number}")) for number in range(60))
     assert any(checker.check(generated).fault for generated in drawn if not generated.options)
+
+
+@pytest.mark.parametrize("wavers", [True, False])
+def test_a_kernel_is_passed_over_only_where_its_whole_launch_differs_from_itself(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch, wavers: bool
+) -> None:
+    _short(monkeypatch)
+    whole = Checker._whole
+    changes = cycle((0, 1))
+
+    def changing(self: Checker, *of_launch: Any) -> dict[int, Any]:
+        change = np.uint8(next(changes))
+        left = whole(self, *of_launch)
+        return {
+            index: (array.view(np.uint8) ^ change).view(array.dtype)
+            for index, array in left.items()
+        }
+
+    if wavers:
+        monkeypatch.setattr(Checker, "_whole", changing)
+    drawn = (generate(Random(f"mut/{number}")) for number in range(60))
+    checker = Checker(halves)
+    found = (checker.check(generated) for generated in drawn if not generated.options)
+    first = next(checked for checked in found if checked.fault or checked.driver_wavers)
+    assert first.driver_wavers == wavers
