@@ -282,6 +282,7 @@ def _outcome(result: Any) -> str:
     return {
         Outcome.IDENTICAL: RIGHT[0],
         Outcome.IDENTICAL_PER_DEVICE: RIGHT[1],
+        Outcome.UNDEFINED: UNDEFINED,
         Outcome.WRONG: verification.text,
     }[verification.outcome]
 

@@ -17,7 +17,7 @@ from lb_runtime.repeated import Ran, RepeatedLaunch
 from lb_runtime.runtime import CPU, GPU, Runtime
 from lb_runtime.shares.observation import Choice, Observation, whole_on
 from lb_runtime.shares.policy import PolicyName
-from lb_runtime.verify import Verification, unsplit, verify
+from lb_runtime.verify import Snapshot, Verification, unsplit, verify_by_running
 
 LAST = 5
 """The median of so many launches is what a launch takes in the end."""
@@ -121,15 +121,18 @@ def run_series(
     verification = None
     if verifies and last is not None and len(last.plan.parts) > 1:
         merged = {index: array.copy() for index, array in arrays.items()}
-        results = {}
-        for device in (CPU, GPU):
+        plan = last.plan
+
+        def run_alone(device: int) -> Snapshot:
             restore()
-            whole = unsplit(last.plan, device, kernel.source, kernel.options)
+            whole = unsplit(plan, device, kernel.source, kernel.options)
             execute(whole, runtime.devices.devices, values, kernel.filename)
-            results[device] = {index: array.copy() for index, array in arrays.items()}
+            return {index: array.copy() for index, array in arrays.items()}
+
+        ownership = last.execution.ownership
+        verification = verify_by_running(plan, originals, merged, run_alone, ownership)
         for index, array in arrays.items():
             np.copyto(array, merged[index])
-        verification = verify(last.plan, originals, merged, results, last.execution.ownership)
     if last is None:
         raise ValueError(f"{launches} launches given, expected one or more")
     return Series(

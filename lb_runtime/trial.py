@@ -22,7 +22,7 @@ from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch, NDRange
 from lb_runtime.plan import Plan
 from lb_runtime.runtime import Decision, Runtime
-from lb_runtime.verify import Verification, unsplit, verify
+from lb_runtime.verify import Snapshot, Verification, unsplit, verify_by_running
 
 LONG_SECONDS = 3.0
 """Beside a launch as long as this one, what compiling takes does not count."""
@@ -148,10 +148,12 @@ def _verify(
 ) -> Verification:
     """Compare what the last execution left with each used device's own unsplit result."""
     merged = {index: array.copy() for index, array in arrays.items()}
-    unsplit_results = {}
-    for device in sorted({part.device for part in decision.plan.parts}):
+
+    def run_alone(device: int) -> Snapshot:
         once(unsplit(decision.plan, device, kernel.source, kernel.options))
-        unsplit_results[device] = {index: array.copy() for index, array in arrays.items()}
+        return {index: array.copy() for index, array in arrays.items()}
+
+    found = verify_by_running(decision.plan, originals, merged, run_alone, execution.ownership)
     for index, array in arrays.items():
         np.copyto(array, merged[index])
-    return verify(decision.plan, originals, merged, unsplit_results, execution.ownership)
+    return found

@@ -6,7 +6,7 @@ part wrote it: that part's device, running the whole launch alone, must leave th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -28,11 +28,19 @@ Snapshot = Mapping[int, npt.NDArray[Any]]
 """The content of the buffers and images at one moment: argument index -> array, or an image's pixels."""
 
 
+ALONE_RUNS = 4
+"""So often a device runs the whole launch where a split one left other bytes."""
+
+
 class Outcome(Enum):
-    """What the comparison found, from best to worst."""
+    """What the comparison found, from best to worst.
+
+    `UNDEFINED`: a device that runs the whole launch again leaves other bytes, so that none are right.
+    """
 
     IDENTICAL = "identical"
     IDENTICAL_PER_DEVICE = "identical to what each part's own device leaves"
+    UNDEFINED = "undefined"
     WRONG = "wrong"
 
 
@@ -57,17 +65,19 @@ class Verification:
     """The verdict on a split launch.
 
     `device_dependent_bytes` counts the bytes in which the devices' own unsplit results differ.
-    `mismatch` is there exactly when the outcome is `WRONG`.
+    `mismatch` is there exactly when the outcome is `WRONG`; `wavering`, the number of the device that leaves
+    other bytes each time, when it is `UNDEFINED`.
     """
 
     outcome: Outcome
     device_dependent_bytes: int
     mismatch: Mismatch | None = None
+    wavering: int | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the split launch left what it should have."""
-        return self.outcome is not Outcome.WRONG
+        return self.outcome in (Outcome.IDENTICAL, Outcome.IDENTICAL_PER_DEVICE)
 
     @property
     def text(self) -> str:
@@ -77,6 +87,11 @@ class Verification:
             return (
                 f"wrong: argument {wrong.argument}, element {wrong.element} is {wrong.got}, expected "
                 f"{wrong.expected} (first at byte {wrong.byte}, {wrong.count} bytes differ)"
+            )
+        if self.wavering is not None:
+            return (
+                f"cannot be verified: device {self.wavering} leaves other bytes each time that it runs the "
+                "whole launch (work-items race or read what nobody wrote, or its compiler is wrong)"
             )
         if self.outcome is Outcome.IDENTICAL:
             return "identical on every device"
@@ -121,6 +136,31 @@ def memory_content(launch: Launch, memory: int, snapshot: Snapshot) -> Bytes:
     return content
 
 
+def verify_by_running(
+    plan: Plan,
+    originals: Snapshot,
+    merged: Snapshot,
+    run_alone: Callable[[int], Snapshot],
+    ownership: Sequence[Ownership] = (),
+) -> Verification:
+    """`verify`, against what `run_alone` says that a device leaves when it runs the whole launch.
+
+    Where that says "wrong" each device runs it up to `ALONE_RUNS` times: only a launch that leaves the same
+    bytes each time can be split wrongly.
+    """
+    used = sorted({part.device for part in plan.parts})
+    results = {device: run_alone(device) for device in used}
+    found = verify(plan, originals, merged, results, ownership)
+    if found.ok:
+        return found
+    for device, first in results.items():
+        for _ in range(ALONE_RUNS - 1):
+            if _differ(first, run_alone(device)):
+                dependent = found.device_dependent_bytes
+                return Verification(Outcome.UNDEFINED, dependent, wavering=device)
+    return found
+
+
 def verify(
     plan: Plan,
     originals: Snapshot,
@@ -160,6 +200,11 @@ def verify(
         device_dependent += int(np.count_nonzero(differing))
     outcome = Outcome.IDENTICAL if same_everywhere else Outcome.IDENTICAL_PER_DEVICE
     return Verification(outcome, device_dependent)
+
+
+def _differ(one: Snapshot, other: Snapshot) -> bool:
+    """Whether two snapshots of the same arrays differ in a byte."""
+    return any(not np.array_equal(as_bytes(one[index]), as_bytes(other[index])) for index in one)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

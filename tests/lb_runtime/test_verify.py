@@ -13,7 +13,7 @@ from lb_runtime.errors import ArgumentError
 from lb_runtime.execution import Ownership
 from lb_runtime.launch import BufferArgument, Launch, NDRange, Slice
 from lb_runtime.plan import BufferPlan, Part, Plan
-from lb_runtime.verify import Outcome, Verification, verify
+from lb_runtime.verify import ALONE_RUNS, Outcome, Verification, verify, verify_by_running
 
 ORIGINAL = np.zeros(8, np.float32)
 FIRST_DEVICE = np.arange(1, 9, dtype=np.float32)
@@ -82,6 +82,40 @@ def test_a_wrong_element_is_named_with_what_it_should_be() -> None:
     assert (verification.mismatch.argument, verification.mismatch.element) == (0, 2)
     assert (verification.mismatch.expected, verification.mismatch.got) == ("3.0", "77.0")
     assert "element 2 is 77.0, expected 3.0" in verification.text
+
+
+def by_running(merged: np.ndarray, *, wavering: int | None) -> tuple[Verification, list[int]]:
+    runs = []
+
+    def run_alone(device: int) -> dict[int, np.ndarray]:
+        runs.append(device)
+        left = FIRST_DEVICE.copy()
+        left[7] += runs.count(device) if device == wavering else 0
+        return {0: left}
+
+    given = plan(Merge.RANGE)
+    return verify_by_running(given, {0: ORIGINAL}, {0: merged}, run_alone), runs
+
+
+def test_a_launch_that_leaves_other_bytes_each_time_is_not_called_wrong() -> None:
+    verification, _ = by_running(FIRST_DEVICE, wavering=1)
+    assert (verification.outcome, verification.wavering) == (Outcome.UNDEFINED, 1)
+    assert not verification.ok
+    assert "device 1 leaves other bytes each time" in verification.text
+
+
+def test_a_wrong_split_of_a_launch_that_leaves_the_same_each_time_stays_wrong() -> None:
+    merged = FIRST_DEVICE.copy()
+    merged[2] = 77
+    verification, runs = by_running(merged, wavering=None)
+    assert verification.outcome is Outcome.WRONG
+    assert sorted(runs) == ALONE_RUNS * [0] + ALONE_RUNS * [1]
+
+
+def test_a_right_split_runs_each_device_once() -> None:
+    verification, runs = by_running(FIRST_DEVICE, wavering=None)
+    assert verification.outcome is Outcome.IDENTICAL
+    assert runs == [0, 1]
 
 
 def test_changes_by_difference_are_held_against_the_part_that_made_them() -> None:

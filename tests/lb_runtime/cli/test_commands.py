@@ -78,11 +78,11 @@ def test_an_argument_may_come_from_a_file(
 def test_a_wrong_result_is_status_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lb_runtime import trial
+    from lb_runtime import verify
     from lb_runtime.verify import Mismatch, Outcome, Verification
 
     wrong = Verification(Outcome.WRONG, 0, Mismatch(2, 4, 1, "1.0", "2.0", 4))
-    monkeypatch.setattr(trial, "verify", lambda *_: wrong)
+    monkeypatch.setattr(verify, "verify", lambda *_: wrong)
     assert run(["run", SAXPY, "-g", "65536", "--split", "0.5", "--verify"]) == 1
     assert "wrong" in capsys.readouterr().out
 
