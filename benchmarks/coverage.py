@@ -21,6 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -299,24 +300,24 @@ def _repeats(runtime: Any, trial: Any) -> bool:
     from lb_runtime.execute import execute
     from lb_runtime.images import host_arrays
     from lb_runtime.launch import Launch
+    from lb_runtime.verify import wavering
 
     kernel = trial.kernel
     bound, values = bind(kernel.facts, trial.values)
     launch = Launch(kernel.name, trial.nd_range, bound)
     arrays = host_arrays(values)
     originals = {index: array.copy() for index, array in arrays.items()}
-    for number, device in enumerate(runtime.devices.devices):
-        plan = runtime.alone(kernel, launch, number)
-        left: list[dict[int, bytes]] = []
-        for value in POISON_VALUES:
-            for index, array in arrays.items():
-                np.copyto(array, originals[index])
-            _poison(device, value)
-            execute(plan, runtime.devices.devices, values, kernel.filename)
-            left.append({index: array.tobytes() for index, array in arrays.items()})
-            if left[-1] != left[0]:
-                return False
-    return True
+    devices = runtime.devices.devices
+    poison = cycle(POISON_VALUES)
+
+    def run_alone(number: int) -> dict[int, Any]:
+        for index, array in arrays.items():
+            np.copyto(array, originals[index])
+        _poison(devices[number], next(poison))
+        execute(runtime.alone(kernel, launch, number), devices, values, kernel.filename)
+        return {index: array.copy() for index, array in arrays.items()}
+
+    return wavering(range(len(devices)), run_alone, len(POISON_VALUES)) is None
 
 
 def _poison(device: Any, value: int) -> None:

@@ -6,7 +6,7 @@ part wrote it: that part's device, running the whole launch alone, must leave th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -29,7 +29,7 @@ Snapshot = Mapping[int, npt.NDArray[Any]]
 
 
 ALONE_RUNS = 4
-"""So often a device runs the whole launch where a split one left other bytes."""
+"""So often each device runs the whole launch again where a split one left other bytes."""
 
 
 class Outcome(Enum):
@@ -145,20 +145,26 @@ def verify_by_running(
 ) -> Verification:
     """`verify`, against what `run_alone` says that a device leaves when it runs the whole launch.
 
-    Where that says "wrong" each device runs it up to `ALONE_RUNS` times: only a launch that leaves the same
-    bytes each time can be split wrongly.
+    Only a launch that leaves the same bytes each time can be split wrongly: what looks wrong is
+    `Outcome.UNDEFINED` where a device is `wavering`.
     """
     used = sorted({part.device for part in plan.parts})
     results = {device: run_alone(device) for device in used}
     found = verify(plan, originals, merged, results, ownership)
-    if found.ok:
+    if found.ok or (device := wavering(used, run_alone)) is None:
         return found
-    for device, first in results.items():
-        for _ in range(ALONE_RUNS - 1):
-            if _differ(first, run_alone(device)):
-                dependent = found.device_dependent_bytes
-                return Verification(Outcome.UNDEFINED, dependent, wavering=device)
-    return found
+    return Verification(Outcome.UNDEFINED, found.device_dependent_bytes, wavering=device)
+
+
+def wavering(
+    devices: Iterable[int], run_alone: Callable[[int], Snapshot], runs: int = ALONE_RUNS
+) -> int | None:
+    """The first device that does not leave the same bytes in `runs` runs of the whole launch, or None."""
+    for device in devices:
+        first = run_alone(device)
+        if any(_differ(first, run_alone(device)) for _ in range(runs - 1)):
+            return device
+    return None
 
 
 def verify(

@@ -16,10 +16,10 @@ from lb_runtime.images import host_arrays
 from lb_runtime.kernel import Kernel
 from lb_runtime.launch import Launch, NDRange
 from lb_runtime.repeated import Ran, RepeatedLaunch
-from lb_runtime.runtime import CPU, GPU, Runtime
+from lb_runtime.runtime import Runtime
 from lb_runtime.shares.observation import Choice, Observation
 from lb_runtime.shares.policy import Policy, PolicyName
-from lb_runtime.verify import Snapshot, unsplit, verify
+from lb_runtime.verify import Snapshot, unsplit, verify_by_running
 
 
 class LaunchSubject:
@@ -40,7 +40,6 @@ class LaunchSubject:
         self._originals = {index: array.copy() for index, array in self._arrays.items()}
         written = written_arguments(kernel.facts, launch)
         self._written = [index for index in self._arrays if written[index]]
-        self._alone: dict[int, Snapshot] = {}
 
     @property
     def groups(self) -> int:
@@ -89,13 +88,15 @@ class LaunchSubject:
         self.run(choice)
         ran = self._last()
         merged = {index: array.copy() for index, array in self._arrays.items()}
-        for device in (CPU, GPU):
-            if device not in self._alone:
-                self._restore()
-                whole = unsplit(ran.plan, device, self._kernel.source, self._kernel.options)
-                execute(whole, self._runtime.devices.devices, self._values, self._kernel.filename)
-                self._alone[device] = {i: array.copy() for i, array in self._arrays.items()}
-        found = verify(ran.plan, self._originals, merged, self._alone, ran.execution.ownership)
+
+        def run_alone(device: int) -> Snapshot:
+            self._restore()
+            whole = unsplit(ran.plan, device, self._kernel.source, self._kernel.options)
+            execute(whole, self._runtime.devices.devices, self._values, self._kernel.filename)
+            return {index: array.copy() for index, array in self._arrays.items()}
+
+        ownership = ran.execution.ownership
+        found = verify_by_running(ran.plan, self._originals, merged, run_alone, ownership)
         return found.ok, found.text
 
     def _last(self) -> Ran:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,16 @@ from lb_runtime.kernel import Kernel, look_at
 from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import Adapted, adapt
-from lb_runtime.verify import verify
+from lb_runtime.verify import verify, wavering
 from predictor.errors import PredictorError
 
 Array = npt.NDArray[Any]
 
 WHOLE_RUNS = 8
-"""So often the whole launch runs on each device where a split one leaves other bytes."""
+"""So often the whole launch runs on each device where a split one leaves other bytes.
+
+Intel's compiler loses the guard of a few loops; work-items that must not write then race.
+"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,9 @@ class Checker:
                 found = verify(plan, originals, got, alone, execution.ownership)
                 # Each part may leave what its own device leaves, where compilers do not agree.
                 if not self.is_mixed or not found.ok or not found.device_dependent_bytes:
-                    if self._wavers({*split.devices, self._reference}, kernel, launch, values):
+                    devices = {*split.devices, self._reference}
+                    run_alone = partial(self._whole, kernel=kernel, launch=launch, values=values)
+                    if wavering(devices, run_alone, WHOLE_RUNS) is not None:
                         return Checked("", driver_wavers=True)
                     return Checked(f"split: {difference}; {found.text}; {_told(verdict)}")
                 disagrees = True
@@ -184,18 +190,6 @@ class Checker:
         """What the whole launch leaves in each array, from the user's own text on one device."""
         plan = whole_plan(launch, device, (True,) * len(values), kernel.source, kernel.options)
         return self._run(plan, values)[0]
-
-    def _wavers(self, devices: set[int], kernel: Kernel, launch: Launch, values: list[Any]) -> bool:
-        """Whether one of the devices leaves other bytes each time that it runs the whole launch.
-
-        Intel's compiler loses the mask of a few guarded loops; work-items that must not then write race.
-        """
-        for device in devices:
-            first = self._whole(device, kernel, launch, values)
-            for _ in range(WHOLE_RUNS - 1):
-                if _difference(first, self._whole(device, kernel, launch, values)):
-                    return True
-        return False
 
     def _run(self, plan: Plan, values: Sequence[Any]) -> tuple[dict[int, Array], Execution]:
         """What a plan leaves in each array, and how that went; the values are as before afterwards."""

@@ -109,7 +109,7 @@ def test_a_wrong_split_of_a_launch_that_leaves_the_same_each_time_stays_wrong() 
     merged[2] = 77
     verification, runs = by_running(merged, wavering=None)
     assert verification.outcome is Outcome.WRONG
-    assert sorted(runs) == ALONE_RUNS * [0] + ALONE_RUNS * [1]
+    assert sorted(runs) == (1 + ALONE_RUNS) * [0] + (1 + ALONE_RUNS) * [1]
 
 
 def test_a_right_split_runs_each_device_once() -> None:

@@ -173,9 +173,9 @@ def test_a_kernel_is_passed_over_only_where_its_whole_launch_differs_from_itself
     whole = Checker._whole
     changes = cycle((0, 1))
 
-    def changing(self: Checker, *of_launch: Any) -> dict[int, Any]:
+    def changing(self: Checker, *given: Any, **named: Any) -> dict[int, Any]:
         change = np.uint8(next(changes))
-        left = whole(self, *of_launch)
+        left = whole(self, *given, **named)
         return {
             index: (array.view(np.uint8) ^ change).view(array.dtype)
             for index, array in left.items()

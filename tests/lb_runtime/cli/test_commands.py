@@ -75,16 +75,25 @@ def test_an_argument_may_come_from_a_file(
     assert "identical" in out
 
 
-def test_a_wrong_result_is_status_one(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("wavers", "text"), [(None, "verified   wrong"), (1, "verified   cannot be verified: device 1")]
+)
+@pytest.mark.parametrize("options", [[], ["--policy", "fixed", "--launches", "2"]])
+def test_a_result_that_is_not_confirmed_is_status_one(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    wavers: int | None,
+    text: str,
 ) -> None:
     from lb_runtime import verify
     from lb_runtime.verify import Mismatch, Outcome, Verification
 
     wrong = Verification(Outcome.WRONG, 0, Mismatch(2, 4, 1, "1.0", "2.0", 4))
     monkeypatch.setattr(verify, "verify", lambda *_: wrong)
-    assert run(["run", SAXPY, "-g", "65536", "--split", "0.5", "--verify"]) == 1
-    assert "wrong" in capsys.readouterr().out
+    monkeypatch.setattr(verify, "wavering", lambda *_: wavers)
+    assert run(["run", SAXPY, "-g", "65536", "--split", "0.5", "--verify", *options]) == 1
+    assert text in capsys.readouterr().out
 
 
 def test_explain_tells_dimension_merge_and_line(capsys: pytest.CaptureFixture[str]) -> None:
