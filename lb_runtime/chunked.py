@@ -26,7 +26,7 @@ from lb_runtime.launch import Slice
 from lb_runtime.parts import Host, OnDevice, Traffic, check_images, device_seconds
 from lb_runtime.plan import ImagePlan, MemoryPlan, Plan, memory_plans
 from lb_runtime.plan_checks import check_parts
-from lb_runtime.shares.chunks import Chunk, Chunks
+from lb_runtime.shares.chunks import NOTHING, Chunk, Chunks, Prepared
 from lb_runtime.standby import at_once, standby_of
 
 
@@ -73,23 +73,33 @@ class Needs:
 
 @dataclass(slots=True)
 class _Handout:
-    """The chunks of a launch, handed out under a lock; `failed` makes everybody stop."""
+    """The chunks of a launch, handed out under a lock; `failed` makes everybody stop.
+
+    `prepared` are the cuts whose plan need not be worked out any more.
+    """
 
     chunks: Chunks
+    prepared: Prepared
     failed: bool = False
     lock: Condition = field(default_factory=Condition)
+    begun: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
-    def next(self, device: int) -> Chunk | None:
-        """The next chunk for a device that is idle, None where none is left.
+    def next(self, device: int, *, waits: bool = True) -> Chunk | None:
+        """The next chunk for a device that is idle, None where none is left for it.
 
-        A device for which there is none since the other should be done sooner waits for what that comes to.
+        A device for which there is none since the other should be done sooner waits for what that comes
+        to, if it is to wait.
         """
         with self.lock:
             while not self.failed:
+                now = perf_counter()
+                self.chunks.agree([now - each for each in self.begun], self.prepared)
                 chunk = self.chunks.next(device)
-                if not self.chunks.left:
+                if chunk is not None:
+                    self.begun[device] = now
+                if self.chunks.is_cut_known:
                     self.lock.notify_all()
-                if chunk is not None or not self.chunks.left:
+                if chunk is not None or not waits or self.chunks.is_done(device):
                     return chunk
                 self.lock.wait()
             return None
@@ -112,14 +122,30 @@ class _Handout:
         with self.lock:
             return not self.chunks.left and not self.failed
 
+    @property
+    def is_cut_known(self) -> bool:
+        """Whether it is known what each device will have done in the end."""
+        with self.lock:
+            return self.chunks.is_cut_known and not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A chunk that a device was set to, at `began` of the host's clock."""
+
+    chunk: Chunk
+    event: cl.Event
+    began: float
+
 
 @dataclass(slots=True)
 class _Side:
-    """One device's way through a launch in chunks."""
+    """One device's way through a launch in chunks; `running` is its first chunk, until it has a thread."""
 
     device: int
     end: OnDevice
     kernel: cl.Kernel
+    running: _Running | None = None
     sent: Traffic = field(default_factory=Traffic)
     chunks: list[ChunkTiming] = field(default_factory=list)
     launches: list[cl.Event] = field(default_factory=list)
@@ -135,13 +161,15 @@ def execute_chunks(
     devices: Sequence[OpenDevice],
     values: Sequence[Value],
     file_name: str = "<kernel>",
+    prepared: Prepared = NOTHING,
 ) -> tuple[Execution, Plan]:
     """Run a launch in chunks on two devices, and merge what they leave into the arrays of `values`.
 
     `reference` is a plan of the launch that cuts it in two somewhere: along its dimension, `chunks` hands
     out the work-groups. `plan_at` gives the plan for a cut there, by the number of work-groups of the first
-    device, 0 and all of them included; it may be called on any thread, once. Returns that plan too; the
-    rest is as for `execute`.
+    device, 0 and all of them included; it may be called on any thread, once. Of `prepared` cuts it has the
+    plan at hand: devices meet there where that costs next to nothing. Returns that plan too; the rest is
+    as for `execute`.
 
     Raises what `execute` does, what `plan_at` does, and `CutError` where that plan does not follow from
     the reference. Whatever is raised, the arrays hold what they held before.
@@ -151,7 +179,7 @@ def execute_chunks(
     host = Host(launch, values, host_contents(reference, values), host_images(reference, values))
     check_parts(reference, devices)
     check_images(host, devices)
-    needs, handout = Needs.of(reference), _Handout(chunks)
+    needs, handout = Needs.of(reference), _Handout(chunks, prepared)
     sides = []
     for number, device in enumerate(devices):
         kernel = standby_of(device).kernel(
@@ -159,9 +187,11 @@ def execute_chunks(
         )
         check_kinds(kernel, reference)
         sides.append(_Side(number, OnDevice(device, host), kernel))
+    # Here, the CPU's last: a thread that a CPU device takes the core from may hold the interpreter's lock.
     for side in reversed(sides):
         try:
             _open(side, needs, began)
+            side.running = _launch_next(side, dimension, host, handout, waits=False)
         except BaseException:
             for each in sides:
                 each.end.settle()
@@ -190,11 +220,13 @@ def execute_chunks(
     if late:
         at_once(devices, {each.device: partial(_fetch, each, plan, began) for each in late})
     merge_began = perf_counter()
-    finished = sorted(
-        (side.finished for side in sides if side.finished is not None),
-        key=lambda part: part.number,
-    )
     try:
+        for side in sides:
+            _check_ran(side, plan)
+        finished = sorted(
+            (side.finished for side in sides if side.finished is not None),
+            key=lambda part: part.number,
+        )
         writing = merge_all(finished, host, devices, [part.device for part in plan.parts])
     finally:
         for side in sides:
@@ -232,6 +264,22 @@ def _check_cut(plan: Plan, reference: Plan, cut: int, needs: Needs) -> None:
         raise CutError(f"chunks that met after {cut} work-groups need what was not sent")
 
 
+def _check_ran(side: _Side, plan: Plan) -> None:
+    """Raise `CutError` unless a device's chunks are its part of a plan: none missing, none twice."""
+    pieces = [part.piece for part in plan.parts if part.device == side.device]
+    expected = [(piece.group_start, piece.group_stop) for piece in pieces]
+    ran: list[tuple[int, int]] = []
+    for start, stop in sorted((chunk.group_start, chunk.group_stop) for chunk in side.chunks):
+        if ran and ran[-1][1] == start:
+            ran[-1] = ran[-1][0], stop
+        else:
+            ran.append((start, stop))
+    if ran != expected:
+        raise CutError(
+            f"{side.end.device.label} ran the work-groups {ran} in chunks, expected {expected}"
+        )
+
+
 def _open(side: _Side, needs: Needs, began: float) -> None:
     """Take a device's memory, and send what it needs."""
     side.begin_seconds = side.end_seconds = perf_counter() - began
@@ -244,6 +292,22 @@ def _open(side: _Side, needs: Needs, began: float) -> None:
         raise ExecutionError(f"{side.end.device.label} failed: {error}") from error
 
 
+def _launch_next(
+    side: _Side, dimension: int, host: Host, handout: _Handout, *, waits: bool
+) -> _Running | None:
+    """Set a device to its next chunk; None where none is left for it. Raises `ExecutionError`."""
+    chunk = handout.next(side.device, waits=waits)
+    if chunk is None:
+        return None
+    began, piece = perf_counter(), Slice(dimension, chunk.start, chunk.stop)
+    try:
+        event = side.end.launch(side.kernel, *host.launch.nd_range.part(piece))
+        side.end.device.queue.flush()
+    except cl.Error as error:
+        raise ExecutionError(f"{side.end.device.label} failed: {error}") from error
+    return _Running(chunk, event, began)
+
+
 def _work(
     side: _Side,
     dimension: int,
@@ -253,19 +317,18 @@ def _work(
     began: float,
 ) -> None:
     """Run chunks as long as there are some for this device, and fetch what it left if all is known."""
-    end, nd_range = side.end, host.launch.nd_range
+    end = side.end
+    go_on = partial(_launch_next, side, dimension, host, handout, waits=True)
     try:
-        while (chunk := handout.next(side.device)) is not None:
-            chunk_began = perf_counter()
-            piece = Slice(dimension, chunk.start, chunk.stop)
-            event = end.launch(side.kernel, *nd_range.part(piece))
+        running = side.running or go_on()
+        while running is not None:
+            chunk, event = running.chunk, running.event
             if handout.is_over:
-                # The cut is known: it is judged while both devices compute.
-                end.device.queue.flush()
+                # The cut is judged while both devices compute.
                 plan()
             event.wait()
             ended = perf_counter()
-            taken = ended - chunk_began
+            taken = ended - running.began
             if not side.launches:
                 # What was sent came before it, and says nothing of the chunk's speed.
                 taken = device_seconds([event])
@@ -277,7 +340,8 @@ def _work(
             )
             side.end_seconds = ended - began
             handout.done(chunk, taken)
-        if side.chunks and handout.is_over:
+            running = go_on()
+        if side.chunks and handout.is_cut_known:
             _fetch(side, plan(), began)
         elif not side.chunks:
             end.device.queue.finish()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from lb_runtime.analysis.reach import overreach
 from lb_runtime.analysis.reasons import Reason
@@ -23,7 +24,7 @@ from lb_runtime.plan import Plan
 from lb_runtime.runtime import CPU, GPU, Runtime
 from lb_runtime.shares.adaptive import Adaptive
 from lb_runtime.shares.belief import Belief
-from lb_runtime.shares.chunks import Chunks
+from lb_runtime.shares.chunks import Chunks, Prepared
 from lb_runtime.shares.makespan import SplitCost
 from lb_runtime.shares.observation import Choice, Observation, whole_on
 from lb_runtime.shares.policy import Dynamic, Fixed, Policy, PolicyName, Predicted
@@ -101,6 +102,7 @@ class RepeatedLaunch:
         self.has_data_dependent_loops = has_data_dependent_loops(kernel.facts)
         self._whole: dict[int, Plan] = {}
         self._cuts: dict[int, Plan] = {}
+        self._cutting_seconds = 0.0
         self._may_chunk = True
         self.verdict, plan = runtime.cut(kernel, launch, 0.5)
         self._middle: Plan | None = None
@@ -210,6 +212,7 @@ class RepeatedLaunch:
             self.runtime.devices.devices,
             self.values,
             self.kernel.filename,
+            Prepared(tuple(self._cuts), self._cutting_seconds),
         )
 
     def _plan(self, choice: Choice) -> Plan:
@@ -242,7 +245,9 @@ class RepeatedLaunch:
     def _cut_at(self, cut: int) -> Plan:
         """The plan for so many work-groups on the CPU. Raises `CutError` where there is none."""
         if cut not in self._cuts:
+            began = perf_counter()
             _, plan = self.runtime.cut(self.kernel, self.launch, cut / self.groups)
+            self._cutting_seconds = perf_counter() - began
             if plan is None:
                 raise CutError(f"a cut after {cut} of {self.groups} work-groups is declined")
             while len(self._cuts) >= PLANS_KEPT:

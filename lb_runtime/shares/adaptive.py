@@ -52,6 +52,11 @@ RETRY_LOSS = 1.25
 CHUNKS_JUDGED_BY = 2
 CHUNKS_GAIN = 0.02
 """Chunks must save this part of what one cut takes: each costs a launch."""
+UNSTEADY, UNSTEADY_LAUNCHES = 0.1, 9
+"""Parts of one cut that end so far from each other, in the median of so many launches, do not take what
+their shares say: devices' speeds vary from launch to launch, and chunks may follow them."""
+UNSTEADY_JUDGED_BY = 5
+"""There so many launches are compared: each says little."""
 
 
 class Adaptive:
@@ -79,6 +84,8 @@ class Adaptive:
         self._guard = Guard()
         self._may_chunk = may_chunk
         self._is_uneven = has_data_dependent_loops
+        self._apart: deque[float] = deque(maxlen=UNSTEADY_LAUNCHES)
+        self._judged_by = CHUNKS_JUDGED_BY
         self._chunked: deque[float] = deque(maxlen=5)
         self._cut: deque[float] = deque(maxlen=5)
         self._plan = belief.best()
@@ -116,7 +123,9 @@ class Adaptive:
         if (drifts := sum(each.drifts for each in self._curves)) != self._drifts:
             self._drifts = drifts
             self._guard.begin_again()
-        self._is_uneven |= self._may_chunk and any(each.is_uneven for each in self._curves)
+        self._is_uneven |= any(each.is_uneven for each in self._curves)
+        if not self._is_uneven and self._is_unsteady:
+            self._is_uneven, self._judged_by = True, UNSTEADY_JUDGED_BY
         self._choice = self._decide()
 
     def rest(self) -> None:
@@ -137,8 +146,18 @@ class Adaptive:
     def _judge(self, observation: Observation) -> None:
         """Keep what the guard and the choice between chunks and one cut compare."""
         (self._chunked if observation.is_chunked else self._cut).append(observation.total_seconds)
-        if observation.is_chunked or _are_alike(observation.shares, self._plan):
+        is_planned = _are_alike(observation.shares, self._plan)
+        if observation.is_chunked or is_planned:
             self._guard.split(observation.total_seconds)
+        if is_planned and not observation.is_chunked:
+            taken = [each for each in observation.seconds if each > 0.0]
+            self._apart.append(1.0 - min(taken) / max(taken))
+
+    @property
+    def _is_unsteady(self) -> bool:
+        """Whether parts that should end together do not."""
+        is_known = len(self._apart) == UNSTEADY_LAUNCHES
+        return is_known and lower_median(list(self._apart)) > UNSTEADY
 
     def _forget_rested(self, observation: Observation, single: int) -> None:
         """Forget what was known of devices that a retry has brought back: it is old."""
@@ -265,9 +284,9 @@ class Adaptive:
         """One cut, or chunks where work-items differ in their work and chunks are faster."""
         if max(plan) == 1.0 or not (self._may_chunk and self._is_uneven):
             return Choice(plan, why=why)
-        if len(self._chunked) < CHUNKS_JUDGED_BY:
+        if len(self._chunked) < self._judged_by:
             return in_chunks(self._belief, self._curves, "uneven")
-        if len(self._cut) < CHUNKS_JUDGED_BY:
+        if len(self._cut) < self._judged_by:
             return Choice(plan, why=why)
         gain = 1.0 - lower_median(list(self._chunked)) / lower_median(list(self._cut))
         if gain > CHUNKS_GAIN:

@@ -5,12 +5,13 @@ proportional to its speed, so that few chunks do and the last ones even out (the
 Nozal, Bosque and Beivide, "EngineCL: Usability and Performance in Heterogeneous Computing", Future
 Generation Computer Systems 2020). Unlike there, speeds follow from the chunks that have ended, and the
 last device takes its chunks from the end of the range: with two devices each one's chunks are one slice,
-and one merge does.
+and one merge does. Where these two meet can be fixed before the end, so that what follows from it is
+worked out while both compute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lb_runtime.errors import LaunchError
@@ -24,6 +25,12 @@ GROWTH = 1.5
 """A chunk has at most so many times the groups of the one before: that may have held next to no work."""
 LATEST_PART = 0.5
 """How much the last chunk's speed counts beside those before."""
+LAST_PART = 0.05
+"""Where two devices meet is fixed once no more than this part of the range is left."""
+MEETING_LOSS = 0.005, 0.03
+"""A place that is prepared may make the launch longer by the first part at least, at most by the second."""
+PREPARING_LOSS = 0.25
+"""And in between by this part of what preparing another one takes: it serves later launches, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,17 @@ class Chunk:
     def groups(self) -> int:
         """How many there are."""
         return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Places where two devices can meet without further ado, and the seconds that preparing another takes."""
+
+    places: Collection[int] = ()
+    seconds: float = 0.0
+
+
+NOTHING = Prepared()
 
 
 class Chunks:
@@ -65,6 +83,7 @@ class Chunks:
         self._resting: set[int] = set()
         self._groups = groups
         self._start, self._stop = 0, groups
+        self._meeting: int | None = None
 
     @property
     def left(self) -> int:
@@ -73,17 +92,66 @@ class Chunks:
 
     @property
     def cut(self) -> int:
-        """Where chunks from the front end; with two devices, the one cut once none is left."""
-        return self._start
+        """Where chunks from the front end; with two devices, the one cut once that is known."""
+        return self._start if self._meeting is None else self._meeting
+
+    @property
+    def is_cut_known(self) -> bool:
+        """Whether `cut` is where two devices will have met."""
+        return self._meeting is not None or not self.left
+
+    def is_done(self, device: int) -> bool:
+        """Whether a device will be given no more, however the others fare."""
+        return not self.left or (self._meeting is not None and not self._to_meeting(device))
+
+    def agree(self, running_seconds: Sequence[float], prepared: Prepared = NOTHING) -> None:
+        """Fix where two devices meet so as to end together, if it is time: each is given all up to there.
+
+        That is the nearest of the prepared places if it makes the launch hardly longer.
+        `running_seconds[i]` is for how long device i's chunk has been under way, if there is one. While a
+        device rests nothing is fixed: it may be gone.
+        """
+        speeds = [each for each in self._measured if each is not None]
+        if len(self._speeds) != 2 or len(speeds) != 2 or self.is_cut_known or self._resting:
+            return
+        if self.left > LAST_PART * self._groups:
+            return
+        front, back = (
+            max(0.0, running / speed - seconds)
+            for running, speed, seconds in zip(self._running, speeds, running_seconds)
+        )
+        # Each has its chunk to end, and then its part of what is left.
+        mine = (self.left / speeds[1] + back - front) * speeds[0] * speeds[1] / sum(speeds)
+        expected = self._start + round(min(max(mine, 0.0), self.left))
+        least, most = MEETING_LOSS
+        loss = PREPARING_LOSS * prepared.seconds * sum(speeds) / self._groups
+        reach = min(most, max(least, loss)) * self._groups * min(speeds) / sum(speeds)
+        near = [
+            place
+            for place in prepared.places
+            if abs(place - expected) <= reach and self._start <= place <= self._stop
+        ]
+        self._meeting = min(near, key=lambda place: abs(place - expected), default=expected)
 
     def next(self, device: int) -> Chunk | None:
         """The next chunk for a device that is idle; None where others will be done sooner without it."""
         if not self.left or self._speeds[device] <= 0.0:
             return None
+        if self._meeting is not None:
+            size = self._to_meeting(device)
+            return self._given(device, size) if size else None
         size = min(self._size(device), self._largest[device])
         if self._comes_too_late(device, size):
             self._resting.add(device)
             return None
+        return self._given(device, size)
+
+    def _to_meeting(self, device: int) -> int:
+        """The groups that a device has before it, up to where it meets the other one."""
+        meeting = self.cut
+        return meeting - self._start if device == 0 else self._stop - meeting
+
+    def _given(self, device: int, size: int) -> Chunk:
         self._resting.discard(device)
         self._running[device] = size
         self._largest[device] = max(int(GROWTH * size), 1)

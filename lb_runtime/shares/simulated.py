@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lb_runtime.errors import LaunchError
-from lb_runtime.shares.chunks import Chunks
+from lb_runtime.shares.chunks import Chunk, Chunks
 from lb_runtime.shares.makespan import FREE, Cost, Makespan, SplitCost, Times
 from lb_runtime.shares.observation import Choice, Observation
 
@@ -123,9 +123,15 @@ class Truth:
         )
         devices = len(self.costs)
         idle_at, groups = [0.0] * devices, [0] * devices
+        begun_at = [0.0] * devices
+        running: dict[int, tuple[Chunk, float]] = {}
         asking = set(range(devices))
         while asking and chunks.left:
             device = min(asking, key=lambda each: idle_at[each])
+            now = idle_at[device]
+            if device in running:
+                chunks.done(*running.pop(device))
+            chunks.agree([now - each for each in begun_at])
             chunk = chunks.next(device)
             if chunk is None:
                 asking.remove(device)
@@ -133,8 +139,8 @@ class Truth:
             cost = self.costs[device]
             work = float(edges[chunk.stop] - edges[chunk.start])
             taken = (cost.fixed_seconds + cost.rate_seconds * work) * float(factors[device])
-            chunks.done(chunk, taken)
-            idle_at[device] += taken
+            running[device] = chunk, taken
+            begun_at[device], idle_at[device] = now, now + taken
             groups[device] += chunk.groups
         shares = tuple(count / GROUPS for count in groups)
         total = max(idle_at) + self.split.seconds(shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import kernel_references as references
@@ -23,7 +24,7 @@ from lb_runtime.launch import Launch
 from lb_runtime.plan import Plan
 from lb_runtime.repeated import RepeatedLaunch
 from lb_runtime.runtime import Runtime
-from lb_runtime.shares.chunks import Chunk, Chunks
+from lb_runtime.shares.chunks import NOTHING, Chunk, Chunks, Prepared
 from lb_runtime.shares.observation import Choice
 from lb_runtime.shares.policy import POLICY_NAMES
 
@@ -199,15 +200,68 @@ def test_chunks_as_they_are_handed_out_leave_the_bytes_of_an_unsplit_launch(
     assert are_same(left_by(launch, CHUNKED), left_by(launch, ALONE))
 
 
+@pytest.mark.parametrize("is_checked", [True, False])
 def test_a_merge_that_forgets_a_chunk_is_caught(
-    halves: OpenPair, monkeypatch: pytest.MonkeyPatch
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch, is_checked: bool
 ) -> None:
     launch = examples(halves)["triangle"]
     expected = left_by(launch, ALONE)
     monkeypatch.setattr(repeated_module, "Chunks", HalfEach)
     assert are_same(left_by(launch, CHUNKED), expected)
+    assert launch.may_chunk
     monkeypatch.setattr(HalfEach, "cut", property(lambda self: self._start - 1))
-    assert not are_same(left_by(launch, CHUNKED), expected)
+    if not is_checked:
+        monkeypatch.setattr(chunked_module, "_check_ran", lambda *_: None)
+    assert are_same(left_by(launch, CHUNKED), expected) == is_checked
+    assert launch.may_chunk != is_checked
+
+
+class Forgetful(Chunks):
+    """A meeting place that the first device is never given the way to."""
+
+    def agree(self, running_seconds: Sequence[float], prepared: Prepared = NOTHING) -> None:
+        if self._start:
+            self._meeting = self._groups // 2
+
+    def _to_meeting(self, device: int) -> int:
+        return super()._to_meeting(device) if device else 0
+
+
+def test_groups_before_a_meeting_place_that_nobody_ran_are_seen(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = examples(halves)["triangle"]
+    expected = left_by(launch, ALONE)
+    monkeypatch.setattr(repeated_module, "Chunks", Forgetful)
+    assert are_same(left_by(launch, CHUNKED), expected)
+    assert not launch.may_chunk
+
+
+class AtOnce(Chunks):
+    """Both devices meet after so many groups, from the second question on."""
+
+    place = 37
+
+    def agree(self, running_seconds: Sequence[float], prepared: Prepared = NOTHING) -> None:
+        assert prepared.places
+        assert prepared.seconds > 0.0
+        if 0 < self._start <= self.place <= self._stop:
+            self._meeting = self.place
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_devices_are_told_to_meet_the_launch_is_cut(
+    halves: OpenPair, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    launch = examples(halves)[name]
+    expected = left_by(launch, ALONE)
+    monkeypatch.setattr(repeated_module, "Chunks", AtOnce)
+    monkeypatch.setattr(AtOnce, "place", launch.groups // 2)
+    left_by(launch, Choice((0.3, 0.7)))
+    assert are_same(left_by(launch, CHUNKED), expected)
+    assert launch.last is not None
+    assert launch.last.execution.chunks
+    assert launch.last.shares[0] == launch.groups // 2 / launch.groups
 
 
 def without_what_is_read(plan: Plan) -> chunked_module.Needs:

@@ -258,6 +258,13 @@ def test_even_work_is_never_chunked() -> None:
     assert not any(each.is_chunked for each in play(policy, even(1.0, 2.0), 30, USUAL))
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_speeds_vary_from_launch_to_launch_chunks_are_found_to_be_faster(seed: int) -> None:
+    policy = Adaptive(belief_of(1.0, 1.0), may_chunk=True)
+    choices = play(policy, even(1.0, 1.0), 60, Noise(0.25, 0.0), seed)
+    assert sum(each.is_chunked for each in choices) > 10
+
+
 class Wandering(Truth):
     """A kernel whose work lies elsewhere in each launch: no cut is right twice."""
 
