@@ -16,6 +16,7 @@ from lb_runtime.dropin.merging import MergingSteps
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.steps import launch, times
 from lb_runtime.memory.byte_map import Place
+from lb_runtime.shares.chunks import NOTHING
 
 
 class ChunkedSteps(MergingSteps):
@@ -34,7 +35,10 @@ class ChunkedSteps(MergingSteps):
         pieces = conductor.to_send(everything)
         self._to_mirror_bytes += sum(content.nbytes for _, _, content in pieces)
         handout = self._handout = Handout(
-            base.groups, chunked.choice, is_home_first=base.is_home_first
+            base.groups,
+            chunked.choice,
+            is_home_first=base.is_home_first,
+            prepared=self._decision.prepared(base) if self._decision is not None else NOTHING,
         )
         self._step = "mirror-kernel"
         self._hand_out(conductor, base, handout, pieces)
@@ -48,6 +52,7 @@ class ChunkedSteps(MergingSteps):
                 conductor.home, kernel, base, base.piece(Place.USER, chunk.start, chunk.stop)
             )
             begun = perf_counter()
+            self._foresee(base, handout)
             event.wait()
             self._busy_seconds[Place.USER] = perf_counter() - began
             handout.done(chunk, perf_counter() - begun)
@@ -95,6 +100,13 @@ class ChunkedSteps(MergingSteps):
             return 0, busy
 
         self._errand = conductor.away(job)
+
+    def _foresee(self, base: Ready, handout: Handout) -> None:
+        """Work out the cut of what will have been done, once that is known: both devices still compute."""
+        if self._decision is not None and (expected := handout.expected) is not None:
+            home, away = expected
+            if away[0] < away[1]:
+                self._decision.cut_at(base, home, away)
 
     def _join(self, conductor: Conductor, chunked: InChunks, handout: Handout) -> None:
         """Put together what was done in chunks; what is missing is done on the program's device."""

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from statistics import median
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from lb_runtime.dropin.handout import AWAY, HOME, Groups
@@ -19,6 +20,7 @@ from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.tally import Tally
 from lb_runtime.history.known import Code, Known
 from lb_runtime.memory.byte_map import Place
+from lb_runtime.shares.chunks import Prepared
 from lb_runtime.shares.observation import Choice, Observation
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Decision:
         self._divided: Ready | None = None
         """A cut that gives both devices work, as launches in chunks do."""
         self._may_chunk = True
+        self._cutting_seconds = 0.0
         self._unlearned: deque[Observation] = deque(maxlen=UNLEARNED)
         self._warm: deque[object] = deque(maxlen=4)
         """The mirror's programs that have run."""
@@ -180,10 +183,13 @@ class Decision:
         with self._lock:
             made = self._cuts.get(groups)
         if made is None:
+            began = perf_counter()
             try:
                 made = self.entry.cut_now(self, groups / base.groups)
             except Exception as error:
                 self.entry.world.story.fault("cut", error)
+            with self._lock:
+                self._cutting_seconds = perf_counter() - began
         if (
             made is None
             or not made.may_chunk
@@ -195,6 +201,16 @@ class Decision:
         with self._lock:
             self._keep(groups, made)
         return made
+
+    def prepared(self, base: Ready) -> Prepared:
+        """The cuts that are there for launches in chunks, by the work-groups of the user's device."""
+        with self._lock:
+            places = tuple(
+                groups
+                for groups, ready in self._cuts.items()
+                if ready is not None and ready.may_chunk and _runs_alike(ready, base)
+            )
+            return Prepared(places, self._cutting_seconds)
 
     def _keep(self, groups: int, ready: Ready | None) -> None:
         """Keep a cut by the work-groups of the user's device; None while it is being made."""
@@ -347,6 +363,15 @@ def _is_of(made: Ready, base: Ready, done: Mapping[Place, Groups]) -> bool:
         ):
             return False
     return True
+
+
+def _runs_alike(ready: Ready, base: Ready) -> bool:
+    """Whether both places take part in a cut, from the same sides as in `base`."""
+    return (
+        len(ready.works) > 1
+        and ready.dimension == base.dimension
+        and ready.is_home_first == base.is_home_first
+    )
 
 
 def _is_rest(choice: Choice) -> bool:

@@ -7,8 +7,9 @@ has been done is told by two numbers, also when something failed on the way.
 from __future__ import annotations
 
 from threading import Condition
+from time import perf_counter
 
-from lb_runtime.shares.chunks import Chunk, Chunks
+from lb_runtime.shares.chunks import NOTHING, Chunk, Chunks, Prepared
 from lb_runtime.shares.observation import Choice
 
 HOME, AWAY = 0, 1
@@ -21,15 +22,26 @@ Groups = tuple[int, int]
 class Handout:
     """The work-groups of a launch; `choice` says how fast the devices are believed to be.
 
-    The program's device begins at the front where `is_home_first`. All methods may be called by any thread.
+    The program's device begins at the front where `is_home_first`. `prepared` places, where both had better
+    meet, are numbers of work-groups of that device. All methods may be called by any thread.
     """
 
-    def __init__(self, groups: int, choice: Choice, *, is_home_first: bool = True) -> None:
+    def __init__(
+        self,
+        groups: int,
+        choice: Choice,
+        *,
+        is_home_first: bool = True,
+        prepared: Prepared = NOTHING,
+    ) -> None:
         self.groups = groups
         self.is_home_first = is_home_first
         self._order = (HOME, AWAY) if is_home_first else (AWAY, HOME)
         least = tuple(choice.least[device] for device in self._order) if choice.least else ()
         self._chunks = Chunks(groups, tuple(choice.shares[device] for device in self._order), least)
+        places = prepared.places if is_home_first else [groups - each for each in prepared.places]
+        self._prepared = Prepared(tuple(places), prepared.seconds)
+        self._begun = [0.0, 0.0]
         self._is_stopped = False
         self._changed = Condition()
         self._front, self._back = 0, groups
@@ -44,10 +56,14 @@ class Handout:
         position = self._order.index(device)
         with self._changed:
             while not self._is_stopped:
+                now = perf_counter()
+                self._chunks.agree([now - each for each in self._begun], self._prepared)
                 chunk = self._chunks.next(position)
-                if not self._chunks.left:
+                if self._chunks.is_cut_known:
                     self._changed.notify_all()
-                if chunk is not None or not self._chunks.left:
+                if chunk is not None:
+                    self._begun[position] = now
+                if chunk is not None or self._chunks.is_done(position):
                     return chunk
                 if not self._changed.wait(limit_seconds):
                     break
@@ -81,6 +97,15 @@ class Handout:
                 self._back = self.groups
             elif away_failed:
                 self._front = 0
+
+    @property
+    def expected(self) -> tuple[Groups, Groups] | None:
+        """What the program's device and the mirror will have done if both go on; None while that is open."""
+        with self._changed:
+            if self._chunks.left or self._is_stopped:
+                return None
+            front, back = (0, self._chunks.cut), (self._chunks.cut, self.groups)
+            return (front, back) if self.is_home_first else (back, front)
 
     @property
     def missing(self) -> Groups:

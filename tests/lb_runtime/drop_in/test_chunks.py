@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from threading import Event, Thread
 from typing import Any
 
@@ -18,7 +19,7 @@ from lb_runtime.dropin.handout import AWAY, HOME, Handout
 from lb_runtime.dropin.ready import Ready
 from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.settings import Settings
-from lb_runtime.shares.chunks import Chunk, Chunks
+from lb_runtime.shares.chunks import LAST_PART, Chunk, Chunks, Prepared
 from lb_runtime.shares.observation import Choice
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
@@ -276,6 +277,60 @@ def test_what_is_handed_out_is_told_by_two_numbers(is_home_first: bool) -> None:
     handout.went_on()
     assert handout.home == (0, 64)
     assert handout.missing[0] == handout.missing[1]
+
+
+def nearly_met(handout: Handout) -> None:
+    """Hand out chunks in turns, until it is time to fix where the devices meet."""
+    for device in cycle((HOME, AWAY)):
+        if handout._chunks.left <= LAST_PART * handout.groups:
+            return
+        chunk = handout.next(device)
+        assert chunk is not None
+        handout.done(chunk, 1.0 * chunk.groups)
+
+
+def finished(handout: Handout, *devices: int) -> None:
+    """Hand out the rest to these devices."""
+    for device in devices:
+        while (chunk := handout.next(device)) is not None:
+            handout.done(chunk, 1.0 * chunk.groups)
+
+
+@pytest.mark.parametrize("is_home_first", [True, False])
+def test_devices_meet_at_a_cut_that_is_there(is_home_first: bool) -> None:
+    """It is told in work-groups of the program's device, whichever end that begins at."""
+    usual = Handout(4000, Choice((0.5, 0.5), True), is_home_first=is_home_first)
+    nearly_met(usual)
+    finished(usual, HOME, AWAY)
+    start, stop = usual.home
+    place = stop - start + 20
+    handout = Handout(
+        4000,
+        Choice((0.5, 0.5), True),
+        is_home_first=is_home_first,
+        prepared=Prepared((place,), 1e9),
+    )
+    nearly_met(handout)
+    assert handout.expected is None
+    finished(handout, HOME, AWAY)
+    met = (
+        ((0, place), (place, 4000)) if is_home_first else ((4000 - place, 4000), (0, 4000 - place))
+    )
+    assert (handout.home, handout.away) == met
+    assert handout.expected == met
+
+
+def test_what_a_device_leaves_undone_before_the_place_to_meet_is_missing() -> None:
+    handout = Handout(4000, Choice((0.5, 0.5), True))
+    nearly_met(handout)
+    finished(handout, HOME)
+    assert handout._chunks.is_cut_known
+    handout.leave(AWAY)
+    assert handout.expected is None
+    start, stop = handout.missing
+    assert handout.home == (0, start)
+    assert handout.away == (stop, 4000)
+    assert start < stop
 
 
 def test_a_device_that_seemed_too_slow_is_given_work_once_the_other_turns_out_slower() -> None:
