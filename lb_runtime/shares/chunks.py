@@ -11,6 +11,7 @@ worked out while both compute.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -120,9 +121,7 @@ class Chunks:
             max(0.0, running / speed - seconds)
             for running, speed, seconds in zip(self._running, speeds, running_seconds)
         )
-        # Each has its chunk to end, and then its part of what is left.
-        mine = (self.left / speeds[1] + back - front) * speeds[0] * speeds[1] / sum(speeds)
-        expected = self._start + round(min(max(mine, 0.0), self.left))
+        expected = self._start + self._part_of_front(speeds, front, back)
         least, most = MEETING_LOSS
         loss = PREPARING_LOSS * prepared.seconds * sum(speeds) / self._groups
         reach = min(most, max(least, loss)) * self._groups * min(speeds) / sum(speeds)
@@ -132,6 +131,24 @@ class Chunks:
             if abs(place - expected) <= reach and self._start <= place <= self._stop
         ]
         self._meeting = min(near, key=lambda place: abs(place - expected), default=expected)
+
+    def _part_of_front(self, speeds: Sequence[float], front: float, back: float) -> int:
+        """The groups of what is left for the front, where both have so many seconds to end their chunks.
+
+        One is given all of it if the other would get less than a chunk should have.
+        """
+
+        def end(groups: float) -> float:
+            return max(front + groups / speeds[0], back + (self.left - groups) / speeds[1])
+
+        even = (self.left / speeds[1] + back - front) * speeds[0] * speeds[1] / sum(speeds)
+        near = math.floor(min(max(even, 0.0), self.left))
+        both = [
+            groups
+            for groups in (near, near + 1)
+            if groups >= self._least[0] and self.left - groups >= self._least[1]
+        ]
+        return min((0, self.left, *both), key=end)
 
     def next(self, device: int) -> Chunk | None:
         """The next chunk for a device that is idle; None where others will be done sooner without it."""

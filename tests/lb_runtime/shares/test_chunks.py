@@ -148,6 +148,18 @@ def test_a_device_whose_chunk_goes_on_is_given_less_of_what_is_left() -> None:
     assert abs(still - chunk.groups / 2) <= 0.5
 
 
+def test_what_is_too_little_for_a_chunk_is_not_divided() -> None:
+    chunks = Chunks(1000, [0.5, 0.5], least=[0.04, 0.04])
+    while chunks.left > LAST_PART * 1000:
+        for device in (0, 1):
+            if (chunk := chunks.next(device)) is not None:
+                chunks.done(chunk, 1.0 * chunk.groups)
+    start, left = chunks.cut, chunks.left
+    assert 0 < left < 80
+    chunks.agree([0.0, 0.0])
+    assert chunks.cut in (start, start + left)
+
+
 def test_what_nobody_has_shown_a_speed_for_is_not_fixed() -> None:
     chunks = Chunks(1000, [0.5, 0.5])
     while chunks.left > LAST_PART * 1000:
