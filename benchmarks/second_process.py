@@ -6,8 +6,8 @@ The program is the solver of `examples/jacobi.py`, which waits for each launch. 
 driver the other one. It runs without the runtime, without its history, and with both, in turns. Times are
 medians in milliseconds from the start of the interpreter; stages are told as they end.
 
-All processes find the bytecode of what they import, as they do where packages are installed: the first one
-keeps it in the temporary folder, also where `PYTHONDONTWRITEBYTECODE` is set, with which a source tree would be
+All processes find the bytecode of what they import, as where packages are installed: the first one keeps it
+in the temporary folder, also where `PYTHONDONTWRITEBYTECODE` is set, with which a source tree would be
 compiled anew by each process (100 ms).
 """
 

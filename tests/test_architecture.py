@@ -64,6 +64,7 @@ ROOMS = [
     "lb_runtime.devices",
     "lb_runtime.roles",
     "lb_runtime.binaries",
+    "lb_runtime.own_contexts",
     "lb_runtime.signals",
     "lb_runtime.contexts",
     "lb_runtime.memory",

@@ -36,8 +36,9 @@ from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.shares.adaptive import Adaptive
 from lb_runtime.shares.policy import Dynamic, Predicted
+from predictor import ir
 from predictor.errors import PredictorError
-from predictor.frontend import split_options
+from predictor.frontend import compile_source, split_options
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.decisions import Decision
@@ -65,6 +66,12 @@ FIRST_SHARE = 0.1
 def looked_at(source: str, options: str, name: str) -> Kernel:
     """A kernel, compiled for the analysis. Raises as `lb_runtime.kernel.look_at`."""
     return look_at(source, split_options(options), name)
+
+
+def names_in(source: str, options: str) -> list[str]:
+    """The names of a source's kernels. Raises as `looked_at`."""
+    module = compile_source(source, split_options(options))
+    return [ir.bare_name(kernel.name) for kernel in module.kernels()]
 
 
 def build_ahead(kernel: Kernel, mirror: Mirror) -> None:
