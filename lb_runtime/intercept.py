@@ -250,7 +250,10 @@ def _replace_functions(runtime: InstalledRuntime, functions: Mapping[str, tuple[
     for module in _modules():
         if module is _cl or module.__name__.startswith("lb_runtime"):
             continue
-        for key, value in list(vars(module).items()):
+        names = list(vars(module).items())
+        if by_identity.keys().isdisjoint([id(value) for _, value in names]):
+            continue
+        for key, value in names:
             found = by_identity.get(id(value))
             if found is not None and found[0] is value:
                 _replace(runtime, module, key, found[1])

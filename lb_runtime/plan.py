@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lb_runtime.analysis.regions import Region
 from lb_runtime.analysis.verdict import AtomicZone, Merge, Splittable
 from lb_runtime.errors import ExecutionError
-from lb_runtime.images import Box
 from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
+
+if TYPE_CHECKING:
+    from lb_runtime.images import Box
 
 
 @dataclass(frozen=True, slots=True)

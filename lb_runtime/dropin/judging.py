@@ -30,15 +30,15 @@ from lb_runtime.dropin.ready import Home, Ready
 from lb_runtime.errors import BuildError, LaunchError, LoadBalancerError
 from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.kernel import names_in as kernel_names
 from lb_runtime.launch import Launch
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.plan import Plan, split_plan, whole_plan
 from lb_runtime.prelude import CHANGED_BY_A_SPLIT
 from lb_runtime.shares.adaptive import Adaptive
 from lb_runtime.shares.policy import Dynamic, Predicted
-from predictor import ir
 from predictor.errors import PredictorError
-from predictor.frontend import compile_source, split_options
+from predictor.frontend import split_options
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.decisions import Decision
@@ -70,8 +70,7 @@ def looked_at(source: str, options: str, name: str) -> Kernel:
 
 def names_in(source: str, options: str) -> list[str]:
     """The names of a source's kernels. Raises as `looked_at`."""
-    module = compile_source(source, split_options(options))
-    return [ir.bare_name(kernel.name) for kernel in module.kernels()]
+    return kernel_names(source, split_options(options))
 
 
 def build_ahead(kernel: Kernel, mirror: Mirror) -> None:
