@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import cast
 from weakref import finalize
@@ -20,6 +19,7 @@ from lb_runtime.binaries import Binary
 from lb_runtime.devices import DeviceInfo, device_handles, discover
 from lb_runtime.errors import BuildError, DeviceError, KernelNotFoundError
 from lb_runtime.own_contexts import OWN_CONTEXTS
+from lb_runtime.records import dataclass
 from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
 from lb_runtime.signals import signals_kept
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
 from lb_runtime.analysis.facts import KernelFacts, kernel_facts
 from lb_runtime.errors import LaunchError
 from lb_runtime.launch import NDRange, allows_non_uniform
+from lb_runtime.records import dataclass
 from predictor import assembly, ir, program_graph
 from predictor.frontend import compile_text, included_text
 from predictor.program_graph import ProgramGraph

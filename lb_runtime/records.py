@@ -1,4 +1,4 @@
-"""`dataclass` as in the standard library, for half the time: most of what importing this package takes goes there.
+"""`dataclass` as in the standard library, in half the time: most of what importing this package costs.
 
 The standard one writes six methods of each frozen class as text and has Python compile them. Comparison, hash
 and text are the same for all classes but for the fields' names, and need not be compiled: they are put in
@@ -18,19 +18,20 @@ else:
     from reprlib import recursive_repr
 
     def dataclass(cls=None, /, *, eq=True, **options):
-        """As `dataclasses.dataclass`, with the same options but `repr`, `order` and `unsafe_hash`."""
+        """As `dataclasses.dataclass`, with all of its options but `repr`, `order` and `unsafe_hash`."""
         if cls is None:
             return lambda found: dataclass(found, eq=eq, **options)
         own = dict(vars(cls))
         made = dataclasses.dataclass(repr=False, eq=False, **options)(cls)
         if "__repr__" not in own:
-            made.__repr__ = _repr(made)
-        if eq:
-            values = _values(made)
-            if "__eq__" not in own:
-                made.__eq__ = _eq(values)
-            if own.get("__hash__") is None:
-                made.__hash__ = _hash(values) if options.get("frozen") else None
+            made.__repr__ = _representation(made)
+        if not eq:
+            return made
+        values = _values(made)
+        if "__eq__" not in own:
+            made.__eq__ = _equality(values)
+        if own.get("__hash__") is None:
+            made.__hash__ = _hash(values) if options.get("frozen") else None
         return made
 
     def _values(made):
@@ -40,24 +41,23 @@ else:
             return attrgetter(*names)
         return lambda each: tuple(getattr(each, name) for name in names)
 
-    def _eq(values):
-        def __eq__(self, other):
-            return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
+    def _equality(values):
+        def equal(self, other):
+            if other.__class__ is not self.__class__:
+                return NotImplemented
+            return values(self) == values(other)
 
-        return __eq__
+        return equal
 
     def _hash(values):
-        def __hash__(self):
-            return hash(values(self))
+        return lambda self: hash(values(self))
 
-        return __hash__
-
-    def _repr(made):
+    def _representation(made):
         names = [field.name for field in dataclasses.fields(made) if field.repr]
 
         @recursive_repr()
-        def __repr__(self):
+        def represented(self):
             shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
             return f"{type(self).__qualname__}({shown})"
 
-        return __repr__
+        return represented

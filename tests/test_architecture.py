@@ -51,6 +51,7 @@ ROOMS = [
     "predictor.__main__",
     "predictor",
     "lb_runtime.errors",
+    "lb_runtime.records",
     "lb_runtime.folders",
     "lb_runtime.settings",
     "lb_runtime.program",

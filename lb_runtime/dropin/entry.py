@@ -7,7 +7,6 @@ it. Nothing here refers to a buffer of the program's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import pyopencl as cl
 
 from lb_runtime.dropin.arguments import Captured, Key, launch_key
 from lb_runtime.errors import LoadBalancerError
+from lb_runtime.records import dataclass
 from lb_runtime.story import KernelStory
 from predictor.errors import PredictorError
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
 import pyopencl as cl
 
+from lb_runtime.records import dataclass
 from lb_runtime.settings import Settings
 
 if TYPE_CHECKING:
