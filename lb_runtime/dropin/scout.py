@@ -79,6 +79,19 @@ class Scout:
 
     def load_judging(self) -> None:
         """Have at hand what judging and splitting need, before the first kernel is there."""
+        # In the order in which it is needed, and in steps: a program that ends waits for the one under way.
+        from lb_runtime import contexts  # noqa: F401
+
+        if self._is_closed:
+            return
+        from lb_runtime import kernel  # noqa: F401
+
+        if self._is_closed:
+            return
+        from lb_runtime.analysis import judge  # noqa: F401
+
+        if self._is_closed:
+            return
         from lb_runtime.dropin import judging, recall, split  # noqa: F401
 
         if self.history is not None and self.history.is_there:
