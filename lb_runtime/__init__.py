@@ -1,6 +1,7 @@
 """Runs OpenCL kernels on a CPU and a GPU at the same time, split where a model of the program graph says.
 
-Names that need a driver's library are imported when they are first used.
+Names are imported when they are first used, but for errors and settings: some need a driver's library, and a
+program that has this package installed launches without the others.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from lb_runtime.errors import (
     LaunchError,
     LoadBalancerError,
 )
-from lb_runtime.images import Image, Sampler
-from lb_runtime.launch import LocalArgument, NDRange, Svm
 from lb_runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from lb_runtime.images import Image, Sampler
     from lb_runtime.intercept import (
         InstalledRuntime,
         enqueue_nd_range_kernel,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         report,
         uninstall,
     )
+    from lb_runtime.launch import LocalArgument, NDRange, Svm
     from lb_runtime.runtime import Decision, Outcome, Prediction, Runtime
 
 __all__ = [
@@ -57,11 +58,17 @@ __all__ = [
     "report",
     "uninstall",
 ]
-_DROP_IN = ("InstalledRuntime", "enqueue_nd_range_kernel", "install", "report", "uninstall")
+_PLACES = {
+    "images": ("Image", "Sampler"),
+    "intercept": ("InstalledRuntime", "enqueue_nd_range_kernel", "install", "report", "uninstall"),
+    "launch": ("LocalArgument", "NDRange", "Svm"),
+    "runtime": ("Decision", "Outcome", "Prediction", "Runtime"),
+}
+"""The modules of names that are imported when they are first used."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "lb_runtime.intercept" if name in _DROP_IN else "lb_runtime.runtime"
-    return getattr(import_module(module), name)
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"lb_runtime.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

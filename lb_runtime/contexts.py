@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import cast
 from weakref import finalize
@@ -19,6 +18,8 @@ import pyopencl as cl
 from lb_runtime.binaries import Binary
 from lb_runtime.devices import DeviceInfo, device_handles, discover
 from lb_runtime.errors import BuildError, DeviceError, KernelNotFoundError
+from lb_runtime.own_contexts import OWN_CONTEXTS
+from lb_runtime.records import dataclass
 from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
 from lb_runtime.signals import signals_kept
 
@@ -33,12 +34,6 @@ _POCL_ERROR = re.compile(
     r"^(?:fatal )?error: (?P<file>[^\n]*?):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$",
     re.MULTILINE,
 )
-
-OWN_CONTEXTS: set[int] = set()
-"""The contexts that this package opened (`cl_context` as a number): nothing in them is a program's own.
-
-A number is taken out before its context goes: the driver may give it to a context of the program's next.
-"""
 
 
 class BufferPool:

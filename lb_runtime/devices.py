@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from lb_runtime.errors import DeviceError
 from lb_runtime.icd import make_drivers_visible
 from lb_runtime.launch import MAX_ITEMS, NDRange
+from lb_runtime.records import dataclass
 
 if TYPE_CHECKING:
     import pyopencl as cl

@@ -15,11 +15,12 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import platformdirs
+
+from lb_runtime.records import dataclass
 
 INTEL_DRIVER = "intel-opencl-rt"
 INTEL_DRIVER_NEEDS = "intel-cmplr-lib-rt"

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
@@ -32,7 +32,9 @@ from lb_runtime.errors import BytesLostError
 from lb_runtime.icd import drivers_of_this_process
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
-from lb_runtime.story_report import Report
+
+if TYPE_CHECKING:
+    from lb_runtime.story_report import Report
 
 _LOCK = threading.RLock()
 _MISSING = object()
@@ -66,8 +68,9 @@ _last: InstalledRuntime | None = None
 
 
 def load() -> None:
-    """Import what threads import when they need it, for a program that may have modules of these names."""
-    from lb_runtime.dropin import judging  # noqa: F401
+    """Import what is imported when it is needed, for a program that may have modules of these names."""
+    from lb_runtime import contexts, roles, story_report, timeline  # noqa: F401
+    from lb_runtime.dropin import judging, recall, split  # noqa: F401
     from lb_runtime.tuned import apply  # noqa: F401
 
 
@@ -89,8 +92,12 @@ def install(settings: Settings | None = None) -> InstalledRuntime:
         if _installed is not None:
             return _installed
         runtime = InstalledRuntime(Settings.from_environment() if settings is None else settings)
+        if runtime.settings.mode != "off":
+            # Drivers take as long to load as what judges kernels: both are loaded at a time.
+            runtime.load_ahead()
         with drivers_of_this_process() as setup:
             runtime.hides_intel = setup.adds_intel
+            raw.load_drivers()
             with suppress(cl.Error):
                 # The loader looks for drivers now, and never again.
                 raw.get_platforms()
@@ -127,6 +134,9 @@ def uninstall(*, at_exit: bool = False) -> None:
         _unpatch(runtime)
         runtime.close(at_exit=at_exit)
         if at_exit and getattr(sys, "last_type", None) is KeyboardInterrupt:
+            # Imported behind this, what a report is made of would change the exit status.
+            from lb_runtime import story_report  # noqa: F401
+
             _end_as_interrupted()
 
 
@@ -240,7 +250,10 @@ def _replace_functions(runtime: InstalledRuntime, functions: Mapping[str, tuple[
     for module in _modules():
         if module is _cl or module.__name__.startswith("lb_runtime"):
             continue
-        for key, value in list(vars(module).items()):
+        names = list(vars(module).items())
+        if by_identity.keys().isdisjoint([id(value) for _, value in names]):
+            continue
+        for key, value in names:
             found = by_identity.get(id(value))
             if found is not None and found[0] is value:
                 _replace(runtime, module, key, found[1])
@@ -485,6 +498,10 @@ def _build(runtime: InstalledRuntime, original: Any) -> Callable[..., Any]:
     def build(self: Any, *given: Any, **named: Any) -> Any:
         # pyopencl forgets it with the build.
         source = vars(self).get("_source")
+        try:
+            runtime.builds(self, source, given[0] if given else named.get("options"))
+        except Exception as error:
+            runtime.tell("build", error)
         built = original(self, *given, **named)
         try:
             runtime.built(self, source)

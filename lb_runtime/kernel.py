@@ -5,15 +5,16 @@ Everything here follows from text and build options alone; no device is asked.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
 from lb_runtime.analysis.facts import KernelFacts, kernel_facts
 from lb_runtime.errors import LaunchError
 from lb_runtime.launch import NDRange, allows_non_uniform
-from predictor import assembly, program_graph
+from lb_runtime.records import dataclass
+from predictor import assembly, ir, program_graph
 from predictor.frontend import compile_text, included_text
 from predictor.program_graph import ProgramGraph
 
@@ -71,7 +72,7 @@ def look_at(
     started = perf_counter()
     text = compile_text(source, options, filename=filename, cache=cache)
     compiled = perf_counter()
-    module = assembly.parse(text)
+    module = _parsed(text)
     parsed = perf_counter()
     everything = included_text(source, options, filename=filename)
     if everything != source:
@@ -84,6 +85,17 @@ def look_at(
     ended = perf_counter()
     seconds = LookSeconds(compiled - started, parsed - compiled, ended - judged, judged - parsed)
     return Kernel(source, options, filename, facts, graph, seconds)
+
+
+def names_in(source: str, options: Sequence[str] = ()) -> list[str]:
+    """The names of a source's kernels. Raises as `look_at`."""
+    return [ir.bare_name(each.name) for each in _parsed(compile_text(source, options)).kernels()]
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(text: str) -> ir.Module:
+    """The module of a text: kernels of one source are looked at one after the other."""
+    return assembly.parse(text)
 
 
 def launch_range(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lb_runtime.errors import ArgumentError, LaunchError
+from lb_runtime.records import dataclass
 
 MAX_DIMENSIONS = 3
 MAX_ITEMS = 1 << 63

@@ -6,13 +6,17 @@ A plan is a value: making one needs no device, and `execute` carries it out with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lb_runtime.analysis.regions import Region
 from lb_runtime.analysis.verdict import AtomicZone, Merge, Splittable
 from lb_runtime.errors import ExecutionError
-from lb_runtime.images import Box
 from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
+from lb_runtime.records import dataclass
+
+if TYPE_CHECKING:
+    from lb_runtime.images import Box
 
 
 @dataclass(frozen=True, slots=True)

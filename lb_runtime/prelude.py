@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lb_runtime.launch import NDRange
+from lb_runtime.records import dataclass
 
 WORK_ITEM_BUILT_INS = frozenset(
     {

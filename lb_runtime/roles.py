@@ -7,11 +7,11 @@ user's choice comes first: an index, or a part of a platform's or device's name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from lb_runtime.devices import NO_PLATFORM, DeviceInfo, DeviceKind
 from lb_runtime.errors import DeviceError
+from lb_runtime.records import dataclass
 
 CPU_VARIABLE = "LB_CPU"
 GPU_VARIABLE = "LB_GPU"

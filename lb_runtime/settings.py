@@ -18,11 +18,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from lb_runtime.errors import LoadBalancerError
+from lb_runtime.records import dataclass
 
 Name = TypeVar("Name", bound=str)
 Mode = Literal["off", "observe", "on"]

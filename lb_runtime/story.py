@@ -13,20 +13,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from typing import TYPE_CHECKING
 
 from lb_runtime.passes import advice
-from lb_runtime.story_report import (
-    FaultReport,
-    KernelReport,
-    OperationReport,
-    Passed,
-    Report,
-    Size,
-    SizeReport,
-    Spread,
-    difference,
-)
-from lb_runtime.timeline import Span
+
+# What a report and a timeline are made of is imported when one is asked for.
+if TYPE_CHECKING:
+    from lb_runtime.story_report import KernelReport, Report, Size
+    from lb_runtime.timeline import Span
 
 SAMPLES = 256
 """Times kept of each kernel and size, alone and split: the last ones, which tell how it runs now."""
@@ -175,6 +169,8 @@ class KernelStory:
 
     def report(self) -> KernelReport:
         """What it came to until now."""
+        from lb_runtime.story_report import KernelReport, Passed, SizeReport, Spread, difference
+
         with self._lock:
             passed = self._passed.read()
             times = {
@@ -282,6 +278,8 @@ class Story:
         """
         if not self.tracing:
             return
+        from lb_runtime.timeline import Span
+
         with self._lock:
             if len(self._spans) < SPANS:
                 self._spans.append(Span(row, name, begin, end, facts))
@@ -295,6 +293,8 @@ class Story:
 
     def report(self) -> Report:
         """What it came to until now."""
+        from lb_runtime.story_report import FaultReport, OperationReport, Report
+
         with self._lock:
             kernels = list(self._kernels.values())
             operations = list(self._operations.items())

@@ -7,7 +7,7 @@ global or constant pointer gives an `Access` per argument that the pointer may p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from lb_runtime.analysis import layout
@@ -29,6 +29,7 @@ from lb_runtime.launch import (
     ScalarArgument,
     Slice,
 )
+from lb_runtime.records import dataclass
 from predictor import ir
 
 _VECTOR_ACCESS = re.compile(r"^v(?P<way>load|store)(?P<aligned>a?)(?P<half>_half)?(?P<lanes>\d*)")

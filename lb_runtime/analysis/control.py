@@ -7,8 +7,8 @@ Aho, Lam, Sethi and Ullman, "Compilers", section 9.6.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lb_runtime.records import dataclass
 from predictor import ir
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lb_runtime.analysis import atomics, layout
 from lb_runtime.analysis.device_text import device_dependent_name
@@ -15,6 +14,7 @@ from lb_runtime.analysis.exactness import exactness
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.values import builtin_name
 from lb_runtime.errors import KernelFileError, KernelNotFoundError
+from lb_runtime.records import dataclass
 from predictor import ir
 
 GLOBAL_SPACES = (1, 4)

@@ -10,9 +10,11 @@ interval that any way of writing a form gives.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import NamedTuple
+
+from lb_runtime.records import dataclass
 
 
 class Symbol(NamedTuple):

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from lb_runtime.analysis.accesses import ImageAccess
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.analysis.forms import Span
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.verdict import ArgumentVerdict, Merge
-from lb_runtime.images import Box, boxes_overlap
 from lb_runtime.launch import ImageArgument, Launch
+
+if TYPE_CHECKING:
+    from lb_runtime.images import Box
 
 
 def judge_images(
@@ -48,6 +51,9 @@ def judge_images(
                 detail = f"it is not told which pixels of {parameter.name} are written"
                 return Reason("image", detail, first.line)
             boxes.append(box)
+        # Few kernels have images.
+        from lb_runtime.images import boxes_overlap
+
         if any(boxes_overlap(one, other) for one, other in combinations(boxes, 2)):
             detail = f"parts may write the same pixels of {parameter.name}"
             return Reason("image", detail, first.line)

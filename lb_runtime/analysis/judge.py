@@ -9,7 +9,7 @@ the launch is declined. Where nothing is shown, the language's rule stands, unle
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, permutations
 
@@ -31,6 +31,7 @@ from lb_runtime.analysis.verdict import (
     Verdict,
 )
 from lb_runtime.launch import BufferArgument, ImageArgument, Launch, Slice
+from lb_runtime.records import dataclass
 
 DOUBT = "data-dependent"
 """The code for parts of which it is not told whether they meet."""

@@ -6,11 +6,10 @@ accesses that every work-item makes, at an address that follows from its global 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lb_runtime.analysis.accesses import Access, slice_accesses
 from lb_runtime.analysis.facts import KernelFacts
 from lb_runtime.launch import BufferArgument, Launch, Slice
+from lb_runtime.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Codes are printed by `lb explain` and may be relied on; texts may change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lb_runtime.records import dataclass
 
 REASONS: dict[str, str] = {
     "built-ins": "work-item built-ins cannot be kept true inside a part of this program",

@@ -7,7 +7,7 @@ one `Rows`: as many runs as the matrix has rows, a row apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from itertools import pairwise
 from operator import attrgetter
@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lb_runtime.records import dataclass
 
 MAX_ROWS = 64
 """A region of more `Rows` than these is taken for its hull: each costs a command."""

@@ -5,12 +5,12 @@ These are values only; `analysis.judge` makes them, `plan` turns them into parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from lb_runtime.analysis.reasons import Reason
 from lb_runtime.analysis.regions import Region
 from lb_runtime.launch import Slice
+from lb_runtime.records import dataclass
 
 
 class Merge(Enum):

@@ -54,6 +54,8 @@ class _Ending:
             # A child that the program forked ends too, and has nothing to tell.
             return
         intercept.uninstall(at_exit=True)
+        if not self.shows_report and self.json_path is None:
+            return
         report = intercept.report()
         if self.shows_report and sys.stderr is not None:
             take_names_back()

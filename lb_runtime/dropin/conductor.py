@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.analysis.regions import Rows
 from lb_runtime.dropin import copies, raw
 from lb_runtime.dropin.hand import Errand, Hand, Job
 from lb_runtime.dropin.memories import Effect, Memory
@@ -31,6 +30,7 @@ from lb_runtime.memory.merge import Bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lb_runtime.analysis.regions import Rows
     from lb_runtime.dropin.world import World
 
 Move = tuple[Memory, int, int]

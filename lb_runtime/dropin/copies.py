@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.analysis.regions import Rows
 from lb_runtime.dropin import raw
 from lb_runtime.memory.merge import Bytes
 from lb_runtime.memory.transfer import origin_of, rectangles
+
+if TYPE_CHECKING:
+    from lb_runtime.analysis.regions import Rows
 
 
 def read(queue: cl.CommandQueue, buffer: cl.Buffer, start: int, stop: int) -> Bytes:

@@ -7,7 +7,6 @@ it. Nothing here refers to a buffer of the program's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pyopencl as cl
 
 from lb_runtime.dropin.arguments import Captured, Key, launch_key
-from lb_runtime.dropin.decisions import Decision
-from lb_runtime.dropin.ready import Ready
-from lb_runtime.dropin.recall import Recall
 from lb_runtime.errors import LoadBalancerError
+from lb_runtime.records import dataclass
 from lb_runtime.story import KernelStory
 from predictor.errors import PredictorError
 
+# Decisions and the history are imported by the threads that look at kernels, before the first launch is
+# decided on.
 if TYPE_CHECKING:
+    from lb_runtime.dropin.decisions import Decision
     from lb_runtime.dropin.judging import Judge
+    from lb_runtime.dropin.ready import Ready
+    from lb_runtime.dropin.recall import Recall
     from lb_runtime.dropin.world import World
     from lb_runtime.kernel import Kernel
 
@@ -128,9 +130,9 @@ class Entry:
             self.read_only = frozenset(
                 index for index, each in enumerate(kernel.facts.parameters) if each.is_read_only
             )
-            history, mirror = self.world.scout.history, self.world.mirror
-            if history is not None and mirror is not None and not kernel.facts.reasons:
-                self.recall = Recall(history, kernel, mirror)
+            mirror = self.world.mirror
+            if mirror is not None and not kernel.facts.reasons:
+                self.recall = self.world.scout.recall(kernel, mirror)
             self.kernel = kernel
             if kernel.facts.reasons:
                 first = kernel.facts.reasons[0]
@@ -142,11 +144,20 @@ class Entry:
         self.story.declined(code, detail)
         self.code = code
 
-    def ask_look(self) -> None:
-        """Have it looked at beside the program."""
+    def ask_look(self, question: Question) -> None:
+        """Have it looked at beside the program; launches that are known are decided on right then."""
+
+        def work() -> None:
+            self.look()
+            if self.is_looked_at and self.recall is not None and not self.recall.is_empty:
+                try:
+                    self.decision(question)
+                except Exception as error:
+                    self.world.story.fault("decide", error)
+
         if not self._is_asked:
             self._is_asked = True
-            self.world.scout.ask(self.look)
+            self.world.scout.ask(work)
 
     @property
     def is_looked_at(self) -> bool:
@@ -163,6 +174,8 @@ class Entry:
             return self.decision(question)
         if len(self.decisions) >= MOST_DECISIONS:
             return None
+        from lb_runtime.dropin.decisions import Decision
+
         known = None
         if self.recall is not None:
             recalled = self.recall.find(question, self.skipped, self.varying)
@@ -238,14 +251,14 @@ class Entry:
                 ready = self._judge.ready(decision.question, user_share)
             except Exception as error:
                 self.world.story.fault("move", error)
-            decision.moved(groups, ready if isinstance(ready, Ready) else None)
+            decision.moved(groups, None if isinstance(ready, tuple) else ready)
 
         self.world.scout.ask(work)
 
     def cut_now(self, decision: Decision, user_share: float) -> Ready | None:
         """Another cut of a decision, made by the calling thread; None where there is none."""
         ready = self._judge.ready(decision.question, user_share)
-        return ready if isinstance(ready, Ready) else None
+        return None if isinstance(ready, tuple) else ready
 
     @property
     def _judge(self) -> Judge:

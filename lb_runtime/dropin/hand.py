@@ -7,18 +7,22 @@ some of pyopencl's events wait, when they are dropped, with Python's lock held, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
-from lb_runtime.dropin.mirror import Mirror
+if TYPE_CHECKING:
+    from lb_runtime.dropin.mirror import Mirror
 
 Job = Callable[[cl.CommandQueue, "Errand"], Any]
 """Something to do with the hand's queue on the mirror; it waits for what it enqueues."""
+
+
+class CancelledError(Exception):
+    """A job that is not wanted any more."""
 
 
 class Errand:

@@ -30,6 +30,7 @@ from lb_runtime.dropin.ready import Home, Ready
 from lb_runtime.errors import BuildError, LaunchError, LoadBalancerError
 from lb_runtime.judged import judged
 from lb_runtime.kernel import Kernel, launch_range, look_at
+from lb_runtime.kernel import names_in as kernel_names
 from lb_runtime.launch import Launch
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.plan import Plan, split_plan, whole_plan
@@ -65,6 +66,11 @@ FIRST_SHARE = 0.1
 def looked_at(source: str, options: str, name: str) -> Kernel:
     """A kernel, compiled for the analysis. Raises as `lb_runtime.kernel.look_at`."""
     return look_at(source, split_options(options), name)
+
+
+def names_in(source: str, options: str) -> list[str]:
+    """The names of a source's kernels. Raises as `looked_at`."""
+    return kernel_names(source, split_options(options))
 
 
 def build_ahead(kernel: Kernel, mirror: Mirror) -> None:

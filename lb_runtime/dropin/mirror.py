@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
+from typing import TYPE_CHECKING
 
 import pyopencl as cl
 
-from lb_runtime.contexts import OpenDevice
-from lb_runtime.devices import DeviceInfo, DeviceKind, device_handles, discover
-from lb_runtime.roles import Cut, DevicePair, choose_pair, requested
+from lb_runtime.records import dataclass
 from lb_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from lb_runtime.contexts import OpenDevice
+    from lb_runtime.devices import DeviceInfo
+    from lb_runtime.roles import DevicePair
 
 CPU, GPU = 0, 1
 MOST_OF_MEMORY = 0.8
@@ -65,6 +68,8 @@ class Mirror:
     @property
     def spare_bytes(self) -> float:
         """How much memory there is for copies of buffers: its own, or the host's where it uses that."""
+        from lb_runtime.devices import DeviceKind
+
         own = self.device.info.global_memory_bytes - self._taken_bytes
         if self.device.info.kind is DeviceKind.GPU and not self.device.info.unified_memory:
             return own
@@ -101,7 +106,8 @@ def available_bytes() -> float:
 class Machine:
     """The machine's devices and the pair that settings choose, looked up and opened once.
 
-    Threads may ask at the same time.
+    Threads may ask at the same time. What finds and opens devices is imported by the one that asks first:
+    the program's own thread does not wait for that.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -114,6 +120,9 @@ class Machine:
 
     def look(self) -> DevicePair:
         """The pair. Raises `DeviceError` for a selector that fits no device, or where there is none."""
+        from lb_runtime.devices import device_handles, discover
+        from lb_runtime.roles import choose_pair, requested
+
         with self._lock:
             if self._pair is None:
                 self._handles = device_handles()
@@ -132,6 +141,9 @@ class Machine:
         Raises:
             DeviceError: a selector that fits no device, or a device that cannot be opened.
         """
+        from lb_runtime.contexts import OpenDevice
+        from lb_runtime.roles import Cut
+
         pair = self.look()
         index = next((i for i, handle in enumerate(self._handles) if handle == device), None)
         if index is None:
@@ -151,6 +163,8 @@ class Machine:
         return Mirror(self._opened(other), user, role)
 
     def _opened(self, info: DeviceInfo) -> OpenDevice:
+        from lb_runtime.contexts import OpenDevice
+
         with self._lock:
             if info.index not in self._open:
                 self._open[info.index] = OpenDevice(info, self._handles[info.index])

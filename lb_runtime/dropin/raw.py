@@ -1,11 +1,13 @@
 """pyopencl's own functions, as they were before anything was patched.
 
 Everything behind `install` calls these, so that what the runtime does is not intercepted again. This
-module must be imported before the first patch; it holds references only.
+module must be imported before the first patch.
 """
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any
 
 from pyopencl import _cl
@@ -30,3 +32,14 @@ kernel_of: Any = _cl.Kernel.from_int_ptr
 queue_of: Any = _cl.CommandQueue.from_int_ptr
 int_ptr: Any = _cl.MemoryObjectHolder.__dict__["int_ptr"].__get__
 """`int_ptr(memory_object)`: its `cl_mem` as a number."""
+
+
+def load_drivers() -> None:
+    """Have OpenCL's loader find its drivers, and let other threads run meanwhile.
+
+    Drivers take 10 to 300 ms to load, and pyopencl's own call holds Python's lock for so long. The loader is
+    the one that pyopencl is linked with, and looks once: what it finds is what all later calls get. Where it
+    is not to be had, they look themselves.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(_cl.__file__).clGetPlatformIDs(0, None, ctypes.byref(ctypes.c_uint32()))

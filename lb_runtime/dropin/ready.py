@@ -7,13 +7,14 @@ so that it serves every launch that differs in nothing but which buffers it is g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from lb_runtime.analysis.regions import Region
 from lb_runtime.memory.byte_map import Place
+from lb_runtime.records import dataclass
 
 if TYPE_CHECKING:
     from lb_runtime.analysis.verdict import AtomicZone

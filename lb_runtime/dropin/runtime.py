@@ -13,12 +13,11 @@ from contextlib import suppress
 from math import prod
 from queue import Empty
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.contexts import OWN_CONTEXTS
 from lb_runtime.dropin import raw
 from lb_runtime.dropin.arguments import GONE, BufferRef, Captured, Unfit, buffer_ref
 from lb_runtime.dropin.calls import FOREIGN, is_last, note_call, note_ours
@@ -27,15 +26,17 @@ from lb_runtime.dropin.entry import Entry, Question
 from lb_runtime.dropin.kernels import KernelState
 from lb_runtime.dropin.memories import Memory, is_closed_to_host
 from lb_runtime.dropin.scout import Scout
-from lb_runtime.dropin.split import LaunchTask
 from lb_runtime.dropin.touches import Touches
 from lb_runtime.dropin.world import BUSY, UNTRACKED, Touch, World
 from lb_runtime.errors import BytesLostError
 from lb_runtime.history.writer import History
+from lb_runtime.own_contexts import OWN_CONTEXTS
 from lb_runtime.settings import Settings
 from lb_runtime.story import Story
-from lb_runtime.story_report import Report
-from lb_runtime.timeline import write_timeline
+
+if TYPE_CHECKING:
+    from lb_runtime.dropin.split import LaunchTask
+    from lb_runtime.story_report import Report
 
 DRAIN_SECONDS = 60.0
 """How long the end waits for work in flight."""
@@ -310,7 +311,7 @@ class DropIn:
         state.shape = sizes, local, start
         # What OpenCL refuses, it is to refuse itself.
         is_accepted = self.settings.force or state.shape in entry.shapes
-        if not entry.is_looked_at and (code := self._look(entry, queue) or entry.code):
+        if not entry.is_looked_at and (code := self._look(entry, queue, question) or entry.code):
             return code
         if entry.is_looked_at:
             decision = entry.decision(question)
@@ -328,7 +329,7 @@ class DropIn:
             return question
         return "first-launches"
 
-    def _look(self, entry: Entry, queue: QueueState) -> str:
+    def _look(self, entry: Entry, queue: QueueState, question: Question) -> str:
         """Have a kernel looked at and the other device found; why its launches pass, or nothing."""
         world = queue.world
         if world.no_mirror is not None:
@@ -341,13 +342,16 @@ class DropIn:
             return "" if world.mirror is not None else "no-mirror"
         if world.mirror is None:
             world.ask_mirror(queue.device)
-        entry.ask_look()
+        entry.ask_look(question)
         return ""
 
     def _enqueue(
         self, own: QueueState, queue: Any, entry: Entry, question: Question, wait_for: Any
     ) -> Any:
         """Enqueue a launch of ours; the event of the program's queue that stands for it."""
+        # Imported by the thread that judges, before there is a launch to split.
+        from lb_runtime.dropin.split import LaunchTask
+
         world = own.world
         with world.lock:
             if self.is_closing:
@@ -491,6 +495,11 @@ class DropIn:
                     self.tell("sweep", error)
                     break
 
+    def load_ahead(self) -> None:
+        """Have at hand what judges and splits launches, beside the program."""
+        if not self.settings.force:
+            self.scout.ask(self.scout.load_judging)
+
     def warm_up(self) -> None:
         """Have the devices and the model at hand before the first launch, beside the program."""
         if self.settings.force:
@@ -502,12 +511,23 @@ class DropIn:
 
             self.scout.ask(self.scout.load_model, "model")
         self.scout.ask(self._look_at_machine, "builder")
-        self.scout.ask(self.scout.load_judging)
 
     def _look_at_machine(self) -> None:
         # Whoever needs a device is told what is wrong.
         with suppress(Exception):
             self.scout.machine.look()
+
+    def builds(self, program: Any, source: Any, options: Any) -> None:
+        """A program of the user's is to be built: its kernels are looked at while the driver compiles."""
+        context = vars(program).get("_context")
+        if context is None or not self._looks_ahead(source):
+            return
+        device = context.devices[0]
+        text: str | None = None
+        with suppress(Exception):
+            # What pyopencl will ask the driver for: `built` asks what it was.
+            text = program._process_build_options(context, options)[0].decode()
+        self.scout.ask(lambda: self.scout.look_before(source, text, device), "builder")
 
     def built(self, program: Any, source: Any) -> None:
         """A program of the user's was built, from this source."""
@@ -515,10 +535,15 @@ class DropIn:
         device = inner.get_info(cl.program_info.CONTEXT).devices[0]
         if "Intel" in device.platform.name:
             self.programs.append(inner)
-        if self.settings.force or not isinstance(source, str) or self._ahead >= PROGRAMS_AHEAD:
+        if not self._looks_ahead(source):
             return
         self._ahead += 1
         self.scout.ask(lambda: self.scout.look_ahead(inner, source, device), "builder")
+
+    def _looks_ahead(self, source: Any) -> bool:
+        """Whether the kernels of a program are looked at before one is launched."""
+        is_text = isinstance(source, str)
+        return is_text and not self.settings.force and self._ahead < PROGRAMS_AHEAD
 
     def untrack(self, memory: Any, queue: Any = None) -> None:
         """From now on a buffer may be read and written unseen."""
@@ -562,6 +587,8 @@ class DropIn:
         if self.history is not None:
             self._keep_history(self.history, worlds)
         if self.settings.trace is not None:
+            from lb_runtime.timeline import write_timeline
+
             write_timeline(self.settings.trace, *self.story.spans())
         if self.settings.report:
             from rich.console import Console

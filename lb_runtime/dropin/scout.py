@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyopencl as cl
 
-from lb_runtime.dropin.mirror import Machine, Mirror
-from lb_runtime.dropin.recall import Recall
+from lb_runtime.dropin.mirror import Machine, Mirror, NoMirror
 from lb_runtime.errors import LoadBalancerError
 from lb_runtime.settings import Settings
 from predictor.errors import PredictorError
 
 if TYPE_CHECKING:
     from lb_runtime.devices import DeviceInfo
+    from lb_runtime.dropin.recall import Recall
     from lb_runtime.history.writer import History
     from lb_runtime.kernel import Kernel
     from lb_runtime.launch import Launch
@@ -41,6 +41,9 @@ class Scout:
         self._threads: list[Thread] = []
         self._lock = Lock()
         self._is_closed = False
+        self._recalls: dict[object, Recall] = {}
+        """What was read ahead of the history and nobody has asked for."""
+        self._read_ahead: set[object] = set()
         self._model_lock = Lock()
         self._advice: Advice | None = None
         self._no_model = ""
@@ -75,8 +78,25 @@ class Scout:
             del work
 
     def load_judging(self) -> None:
-        """Have at hand what judging needs, before the first kernel is there."""
-        from lb_runtime.dropin import judging  # noqa: F401
+        """Have at hand what judging and splitting need, before the first kernel is there."""
+        # In the order in which it is needed, and in steps: a program that ends waits for the one under way.
+        from lb_runtime import contexts  # noqa: F401
+
+        if self._is_closed:
+            return
+        from lb_runtime import kernel  # noqa: F401
+
+        if self._is_closed:
+            return
+        from lb_runtime.analysis import judge  # noqa: F401
+
+        if self._is_closed:
+            return
+        from lb_runtime.dropin import judging, recall, split  # noqa: F401
+
+        if self.history is not None and self.history.is_there:
+            with suppress(ImportError):
+                from lb_runtime.history import store  # noqa: F401
 
     def look_at(self, source: str, options: str, name: str) -> Kernel:
         """A kernel, compiled for the analysis once. Raises as `lb_runtime.kernel.look_at`."""
@@ -91,20 +111,60 @@ class Scout:
                 found = self._looked[key] = judging.looked_at(source, options, name)
             return found
 
+    def look_before(self, source: str, options: str | None, device: cl.Device) -> None:
+        """Open the other device of a program's own, and look at the kernels of what it is building on that.
+
+        Meanwhile it waits for the driver, and Python's lock is free. `options` are those that the driver was
+        given, as far as is known.
+        """
+        # Whoever needs the device or a kernel is told what is wrong.
+        with suppress(Exception):
+            mirror = self.machine.mirror_of(device)
+            if isinstance(mirror, Mirror) and options is not None:
+                from lb_runtime.dropin.judging import names_in
+
+                self._look_ahead(source, options, names_in(source, options), mirror)
+
     def look_ahead(self, program: Any, source: str, device: cl.Device) -> None:
         """Look at the kernels of a program that was built just now, which will be launched soon."""
-        from lb_runtime.dropin.judging import build_ahead
-
         with suppress(Exception):
             options = program.get_build_info(device, cl.program_build_info.OPTIONS) or ""
             names = [n for n in program.get_info(cl.program_info.KERNEL_NAMES).split(";") if n]
-            mirror = self.machine.mirror_of(device)
-            for name in names[:MOST_KERNELS_AHEAD]:
-                kernel = self.look_at(source, options, name)
-                if isinstance(mirror, Mirror):
-                    if self.history is not None and Recall(self.history, kernel, mirror).is_empty:
+            self._look_ahead(source, options, names, self.machine.mirror_of(device))
+
+    def _look_ahead(
+        self, source: str, options: str, names: list[str], mirror: Mirror | NoMirror
+    ) -> None:
+        from lb_runtime.dropin.judging import build_ahead
+        from lb_runtime.dropin.recall import Recall
+
+        for name in names[:MOST_KERNELS_AHEAD]:
+            kernel = self.look_at(source, options, name)
+            if not isinstance(mirror, Mirror):
+                continue
+            if self.history is not None:
+                key = _recall_key(kernel, mirror)
+                with self._lock:
+                    is_read = key in self._read_ahead
+                    self._read_ahead.add(key)
+                if not is_read:
+                    recall = Recall(self.history, kernel, mirror)
+                    if recall.is_empty:
                         self.ask(self.load_model, "model")
-                    build_ahead(kernel, mirror)
+                    with self._lock:
+                        self._recalls[key] = recall
+            build_ahead(kernel, mirror)
+
+    def recall(self, kernel: Kernel, mirror: Mirror) -> Recall | None:
+        """What the history knows of a kernel; None where there is no history."""
+        from lb_runtime.dropin.recall import Recall
+
+        if self.history is None:
+            return None
+        with self._lock:
+            # What was read ahead serves once: a later context reads what is new.
+            found = self._recalls.pop(_recall_key(kernel, mirror), None)
+        return found or Recall(self.history, kernel, mirror)
 
     def load_model(self) -> None:
         """Have the model at hand, once."""
@@ -134,3 +194,8 @@ class Scout:
         from predictor.predict import prior
 
         return prior()
+
+
+def _recall_key(kernel: Kernel, mirror: Mirror) -> object:
+    devices = mirror.user.index, mirror.device.info.index
+    return devices, kernel.source, kernel.options, kernel.name

@@ -6,8 +6,9 @@ What a file holds may be damaged in ways that the database does not see; a value
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from lb_runtime.records import dataclass
 
 Code = Literal["split", "too-small", "no-gain"]
 CODES: tuple[Code, ...] = get_args(Code)

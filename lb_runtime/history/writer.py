@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from lb_runtime.history.known import Key, Known
 from lb_runtime.history.place import history_path
 
 if TYPE_CHECKING:
+    from lb_runtime.history.known import Key, Known
     from lb_runtime.history.store import Store
 
 BATCH_SECONDS = 1.0

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lb_runtime.analysis.regions import Region
 from lb_runtime.errors import ArgumentError
+
+# Whoever has a region has imported it.
+if TYPE_CHECKING:
+    from lb_runtime.analysis.regions import Region
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -79,8 +82,10 @@ def first_clash(one: Bytes, one_changed: Mask, other: Bytes, other_changed: Mask
 def first_overlap(regions: Iterable[Region]) -> tuple[Region, Region] | None:
     """Two of the regions that share a byte, or None when all are disjoint."""
     ordered = sorted(regions, key=lambda region: region.start)
-    before = Region()
-    for region in ordered:
+    if not ordered:
+        return None
+    before = ordered[0]
+    for region in ordered[1:]:
         if before.overlaps(region):
             break
         before = before.union(region)

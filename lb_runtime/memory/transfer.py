@@ -7,12 +7,17 @@ OpenCL 1.2, section 5.2.4), so that only the region's own bytes move.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyopencl as cl
 
-from lb_runtime.analysis.regions import Region, Rows
 from lb_runtime.memory.merge import Bytes
+
+# Whoever has a region has imported it.
+if TYPE_CHECKING:
+    from lb_runtime.analysis.regions import Region, Rows
 
 
 def upload(
@@ -76,8 +81,8 @@ def rectangles(rows: Rows) -> list[Rows]:
     if rows.run <= first:
         return [rows]
     return [
-        Rows(rows.start, first, rows.pitch, rows.count),
-        Rows(rows.start + first, rows.run - first, rows.pitch, rows.count),
+        replace(rows, run=first),
+        replace(rows, start=rows.start + first, run=rows.run - first),
     ]
 
 

@@ -9,12 +9,12 @@ were not: a launch that is twice as long as was thought on one device is longer 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lb_runtime.errors import LaunchError
+from lb_runtime.records import dataclass
 from lb_runtime.shares.makespan import FREE, SMALLEST_SHARE, SPLIT_GAIN, SplitCost
 
 MOST_SAMPLES = 48

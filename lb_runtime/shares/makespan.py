@@ -8,10 +8,10 @@ results come together. "Do not split" and "all on the CPU" are answers like any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from lb_runtime.errors import LaunchError
+from lb_runtime.records import dataclass
 from lb_runtime.shares.observation import whole_on
 
 SMALLEST_SHARE = 0.005

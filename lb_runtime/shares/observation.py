@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from lb_runtime.errors import LaunchError
+from lb_runtime.records import dataclass
 
 TOLERANCE = 1e-6
 """Shares may miss a sum of 1 by this: they come of divisions of whole numbers of work-items."""

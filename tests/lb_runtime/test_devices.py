@@ -15,11 +15,12 @@ from splitting import Written, plan_of, run_and_verify
 
 from lb_runtime import icd
 from lb_runtime.analysis.verdict import Merge
-from lb_runtime.contexts import OWN_CONTEXTS, OpenDevice, OpenPair, first_build_error, open_devices
+from lb_runtime.contexts import OpenDevice, OpenPair, first_build_error, open_devices
 from lb_runtime.devices import DeviceInfo, DeviceKind, discover
 from lb_runtime.errors import DeviceError
 from lb_runtime.icd import carried_entries, make_drivers_visible
 from lb_runtime.launch import NDRange
+from lb_runtime.own_contexts import OWN_CONTEXTS
 from lb_runtime.roles import Cut, choose_pair, requested
 
 
