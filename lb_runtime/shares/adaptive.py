@@ -49,6 +49,8 @@ AGAIN = 1024
 """After so many launches a single device that could be as fast is measured again."""
 RETRY_LOSS = 1.25
 """A split that is expected to take more than so many times the single device's time is not retried."""
+RETRY_PART = 0.01
+"""But for one that costs no more than this part of the launches that rested: times may have been disturbed."""
 CHUNKS_JUDGED_BY = 2
 CHUNKS_GAIN = 0.02
 """Chunks must save this part of what one cut takes: each costs a launch."""
@@ -261,13 +263,14 @@ class Adaptive:
     def _retry(self, model: Makespan, single: int) -> tuple[float, ...] | None:
         """A split to try though the model keeps to one device, None for none now; rarer each time.
 
-        Where the model has a device take nothing, its part is what should cost no more than `RETRY_LOSS`.
+        Where the model has a device take nothing, its part is what should cost no more than that.
         """
         if self._whole_left > 0:
             return None
+        worth = max(RETRY_LOSS, RETRY_PART * self._whole_rest)
         self._whole_rest = min(LONGEST_REST, 2 * self._whole_rest)
         self._whole_left = self._whole_rest
-        most = RETRY_LOSS * self._curves[single].seconds(1.0)
+        most = worth * self._curves[single].seconds(1.0)
         split = model.best_split()
         if split is None:
             count = len(self._curves) - 1

@@ -232,6 +232,16 @@ def test_a_load_that_ends_brings_a_split_back_that_was_given_up() -> None:
     assert min(slow_downs(truth, play(policy, truth, 80))) < 1.05
 
 
+def test_a_split_that_once_cost_much_is_tried_again_when_that_costs_little_beside_what_has_rested() -> (
+    None
+):
+    policy = Adaptive(belief_of(1.0, 1.0))
+    play(policy, even(1.0, 1.0, split=SplitCost(fixed_seconds=1.5)), 30)
+    choices = play(policy, even(1.0, 1.0), 1200)
+    assert all(each.whole is not None for each in choices[:100])
+    assert any(each.whole is None for each in choices)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_uneven_work_converges_by_one_cut(seed: int) -> None:
     truth = uneven([even(1.0, 1.0)], seed)[0]
