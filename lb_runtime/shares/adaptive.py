@@ -50,7 +50,7 @@ AGAIN = 1024
 RETRY_LOSS = 1.25
 """A split that is expected to take more than so many times the single device's time is not retried."""
 RETRY_PART = 0.01
-"""But for one that costs no more than this part of the launches that rested: times may have been disturbed."""
+"""But for one that costs no more than this part of the launches that rested: some times are disturbed."""
 CHUNKS_JUDGED_BY = 2
 CHUNKS_GAIN = 0.02
 """Chunks must save this part of what one cut takes: each costs a launch."""
