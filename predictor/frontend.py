@@ -15,7 +15,6 @@ import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,6 +185,9 @@ def _clang(source: str, flags: Sequence[str], filename: str) -> str:
         "-o",
         "-",
     ]
+    # Not before: it brings libraries of its own, which wait for a driver that is loading meanwhile.
+    import subprocess
+
     environment = dict(os.environ, LC_ALL="C")
     try:
         done = subprocess.run(

@@ -6,7 +6,6 @@ address. Where something else enters (an id that the address does not fix, local
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import NamedTuple
 
 from lb_runtime.analysis.forms import Form
@@ -68,6 +67,9 @@ class _Finder:
         address = self._address
         if address is None or len(address.terms) != len(form.terms):
             return ""
+        # Few kernels need it, and it brings libraries of its own, which take their time to load.
+        from fractions import Fraction
+
         ratios = set()
         for (symbol, coefficient), (other, basis) in zip(form.terms, address.terms):
             if symbol != other:

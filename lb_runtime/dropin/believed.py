@@ -5,7 +5,6 @@ The devices of its shares are the program's own one and the mirror, in this orde
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from lb_runtime.dropin.decisions import RECALLED_TIMES, whole_at_home
 from lb_runtime.shares.adaptive import Adaptive
 from lb_runtime.shares.belief import Belief
 from lb_runtime.shares.makespan import SplitCost
-from lb_runtime.shares.observation import Observation
+from lb_runtime.shares.observation import Observation, lower_median
 from lb_runtime.shares.policy import Policy
 
 if TYPE_CHECKING:
@@ -54,6 +53,6 @@ def policy_as_known(known: Known, user_share: float, groups: int) -> Policy:
 
 def _as_at(known: Known, user_share: float) -> Belief:
     """Both devices are as fast as makes that share the best one."""
-    alone = max(median(known.alone_seconds), 1e-9)
+    alone = max(lower_median(list(known.alone_seconds)), 1e-9)
     other = alone * max(user_share, NEXT_TO_NOTHING) / max(1 - user_share, NEXT_TO_NOTHING)
     return Belief.of(np.log([[alone, other]]), fixed_seconds=(0.0, 0.0))

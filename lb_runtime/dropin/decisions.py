@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from statistics import median
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +20,7 @@ from lb_runtime.dropin.tally import Tally
 from lb_runtime.history.known import Code, Known
 from lb_runtime.memory.byte_map import Place
 from lb_runtime.shares.chunks import Prepared
-from lb_runtime.shares.observation import Choice, Observation
+from lb_runtime.shares.observation import Choice, Observation, lower_median
 
 if TYPE_CHECKING:
     from lb_runtime.dropin.entry import Entry, Question
@@ -111,12 +110,12 @@ class Decision:
         """Whether the launches take too little time to be split, as far as is known."""
         return (
             len(self._alone_seconds) >= ALONE_FIRST
-            and median(self._alone_seconds) < self.entry.world.settings.min_seconds
+            and lower_median(list(self._alone_seconds)) < self.entry.world.settings.min_seconds
         )
 
     @property
     def _alone_text(self) -> str:
-        return f"{median(self._alone_seconds) * 1e3:.3g} ms"
+        return f"{lower_median(list(self._alone_seconds)) * 1e3:.3g} ms"
 
     def begin(self, ready: Ready, policy: Policy | None) -> None:
         """The first cut is made, and `policy` says what comes then; without one the cut stays."""

@@ -36,6 +36,8 @@ BACKLOG_SECONDS = 0.0003
 CHANGES_OF_A_COUNTER = 3
 """An integer that has changed so often will change again."""
 MOST_UNDECIDED = 256
+MOST_AHEAD = 4
+"""So many kinds of launches are decided on before there is one."""
 SHORT_PART = 0.25
 """A launch that takes less than this part of the shortest one to be split is short beyond doubt."""
 
@@ -241,6 +243,26 @@ class Entry:
         """A whole launch ran on the user's device in so much time, before anything was decided."""
         if seconds < SHORT_PART * self.world.settings.min_seconds:
             self.is_short = True
+
+    def decide_ahead(self) -> None:
+        """Decide on launches that earlier processes have split, before there is one.
+
+        OpenCL has accepted such launches: of the same kernel, on the same devices, with the same sizes.
+        """
+        self.look()
+        if not self.is_looked_at or self.recall is None:
+            return
+        from lb_runtime.dropin.decisions import Decision
+
+        for question, known, varying in self.recall.splits(self.skipped, MOST_AHEAD):
+            if not varying <= self.varying:
+                self.varying, self.skipped = self.varying | varying, self.skipped | varying
+            made = Decision(self, question, known)
+            if made.code == "first-launches":
+                found = self.decisions.setdefault(question.key(self.skipped), made)
+                if found is made:
+                    self._judge.decide(made)
+                self.shapes.add((question.global_size, question.local_size, question.offset))
 
     def make_cut(self, decision: Decision, user_share: float, groups: int) -> None:
         """Have another cut of a decision made beside the program, known by the user's work-groups."""

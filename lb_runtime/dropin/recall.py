@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
-from lb_runtime.dropin.arguments import BufferRef, LocalRef
+from lb_runtime.dropin.arguments import BufferRef, Captured, LocalRef
+from lb_runtime.dropin.entry import Question
 from lb_runtime.history.known import LONGEST_NAME, LONGEST_TEXT, Key, Known
 
 if TYPE_CHECKING:
     from lb_runtime.devices import DeviceInfo
-    from lb_runtime.dropin.entry import Question
     from lb_runtime.dropin.mirror import Mirror
     from lb_runtime.history.writer import History
     from lb_runtime.kernel import Kernel
@@ -58,6 +58,27 @@ class Recall:
             if found is not None:
                 return found, open_arguments
         return None
+
+    def splits(
+        self, skipped: Collection[int], most: int
+    ) -> Iterator[tuple[Question, Known, frozenset[int]]]:
+        """The launches that were split, as far as they are known: what was true last first.
+
+        Each comes with what is known, and with the integers that may be any. The buffers are none of the
+        program's, and arguments of no consequence are empty.
+        """
+        found = 0
+        for known in sorted(self._known.values(), key=lambda known: -known.used):
+            if known.code != "split" or found == most:
+                continue
+            bucket = known.key.bucket
+            open_arguments = _open_arguments(bucket)
+            question = _question(bucket)
+            if question is not None and bucket == bucket_text(
+                question, {*skipped, *open_arguments}, open_arguments
+            ):
+                found += 1
+                yield question, known, open_arguments
 
     def key(self, question: Question, skipped: Collection[int], varying: Collection[int]) -> Key:
         """What such a launch is kept under."""
@@ -123,6 +144,30 @@ def bucket_text(question: Question, skipped: Collection[int], varying: Collectio
             "arguments": arguments,
         }
     )
+
+
+def _question(bucket: str) -> Question | None:
+    """A launch of which `bucket_text` says this; None where that does not say enough."""
+    try:
+        told = json.loads(bucket)
+        ranges = (told[name] for name in ("global", "local", "offset"))
+        sizes, local, offset = (None if each is None else tuple(each) for each in ranges)
+        given = tuple(_argument(each) for each in told["arguments"])
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return None
+    return None if sizes is None else Question(sizes, local, offset, given)
+
+
+def _argument(told: Any) -> Captured:
+    if told in (None, ANY):
+        return b""
+    if "memory" in told:
+        start, size = told["bytes"]
+        # No `cl_mem` has such a number.
+        return BufferRef(-1 - told["memory"], start, size, start + size, 0, 0)
+    if "local_bytes" in told:
+        return LocalRef(told["local_bytes"])
+    return int(told["integer"]).to_bytes(told["bits"] // 8, sys.byteorder, signed=True)
 
 
 def _open_arguments(bucket: str) -> frozenset[int]:

@@ -141,15 +141,20 @@ class DropIn:
                     target=self._sweep, name="lb_runtime sweeper", daemon=True
                 )
                 self._sweeper.start()
-            world = self.worlds.get(number)
-            if world is None:
-                self._forget_worlds()
-                world = World(queue.context, self.settings, self.story, self.scout)
-                self.worlds[number] = world
+            world = self._world(queue.context)
             state = queue._lb_queue = QueueState(self, queue, world)
             queue._lb_out_of_order = not state.is_in_order
             world.queues.add(state)
         return state
+
+    def _world(self, context: cl.Context) -> World:
+        """What is known of a context; to be called with the lock held."""
+        world = self.worlds.get(context.int_ptr)
+        if world is None:
+            self._forget_worlds()
+            world = World(context, self.settings, self.story, self.scout)
+            self.worlds[context.int_ptr] = world
+        return world
 
     def _forget_worlds(self) -> None:
         """Let go of contexts of which the program has no queue and no buffer with bytes elsewhere."""
@@ -182,14 +187,25 @@ class DropIn:
             # Made from a binary, linked, or gone: not every driver's answer is one that pyopencl can give.
             program, source, options = None, "", ""
             state.story.declined("no-source", f"the driver does not tell the source: {error}")
-        key = (queue.device.int_ptr, source, options, state.name)
-        entry = queue.world.entries.get(key)
-        if entry is None:
-            entry = queue.world.entries.setdefault(
-                key,
-                Entry(queue.world, queue.device, program, source, options, state.name, state.story),
-            )
+        entry = self._entry_of(queue.world, queue.device, program, source, options, state.name)
         state.entry = entry
+        return entry
+
+    def _entry_of(
+        self,
+        world: World,
+        device: cl.Device,
+        program: Any,
+        source: str,
+        options: str,
+        name: str,
+    ) -> Entry:
+        key = (device.int_ptr, source, options, name)
+        entry = world.entries.get(key)
+        if entry is None:
+            story = self.story.kernel(name)
+            made = Entry(world, device, program, source, options, name, story)
+            entry = world.entries.setdefault(key, made)
         return entry
 
     # Launches
@@ -538,7 +554,21 @@ class DropIn:
         if not self._looks_ahead(source):
             return
         self._ahead += 1
-        self.scout.ask(lambda: self.scout.look_ahead(inner, source, device), "builder")
+        self.scout.ask(lambda: self._look_ahead(inner, source, device), "builder")
+
+    def _look_ahead(self, program: Any, source: str, device: cl.Device) -> None:
+        """Look at the kernels of a program, and decide on those of their launches that are known."""
+        for options, name in self.scout.look_ahead(program, source, device):
+            try:
+                context = program.get_info(cl.program_info.CONTEXT)
+                if self.is_closing or context.int_ptr in OWN_CONTEXTS:
+                    return
+                with self._lock:
+                    world = self._world(context)
+                world.find_mirror(device)
+                self._entry_of(world, device, program, source, options, name).decide_ahead()
+            except Exception as error:
+                self.tell("ahead", error)
 
     def _looks_ahead(self, source: Any) -> bool:
         """Whether the kernels of a program are looked at before one is launched."""

@@ -125,19 +125,25 @@ class Scout:
 
                 self._look_ahead(source, options, names_in(source, options), mirror)
 
-    def look_ahead(self, program: Any, source: str, device: cl.Device) -> None:
-        """Look at the kernels of a program that was built just now, which will be launched soon."""
+    def look_ahead(self, program: Any, source: str, device: cl.Device) -> list[tuple[str, str]]:
+        """Look at the kernels of a program that was built just now, which will be launched soon.
+
+        Returns the build options and names of those of whose launches the history knows some.
+        """
         with suppress(Exception):
             options = program.get_build_info(device, cl.program_build_info.OPTIONS) or ""
             names = [n for n in program.get_info(cl.program_info.KERNEL_NAMES).split(";") if n]
-            self._look_ahead(source, options, names, self.machine.mirror_of(device))
+            mirror = self.machine.mirror_of(device)
+            return [(options, name) for name in self._look_ahead(source, options, names, mirror)]
+        return []
 
     def _look_ahead(
         self, source: str, options: str, names: list[str], mirror: Mirror | NoMirror
-    ) -> None:
+    ) -> list[str]:
         from lb_runtime.dropin.judging import build_ahead
         from lb_runtime.dropin.recall import Recall
 
+        known = []
         for name in names[:MOST_KERNELS_AHEAD]:
             kernel = self.look_at(source, options, name)
             if not isinstance(mirror, Mirror):
@@ -153,7 +159,12 @@ class Scout:
                         self.ask(self.load_model, "model")
                     with self._lock:
                         self._recalls[key] = recall
+                with self._lock:
+                    found = self._recalls.get(key)
+                if found is not None and not found.is_empty:
+                    known.append(name)
             build_ahead(kernel, mirror)
+        return known
 
     def recall(self, kernel: Kernel, mirror: Mirror) -> Recall | None:
         """What the history knows of a kernel; None where there is no history."""
