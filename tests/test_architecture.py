@@ -212,6 +212,19 @@ def test_importing_lb_runtime_loads_no_torch() -> None:
     assert not RUNTIME_NEEDS_NO & set(done.stdout.split())
 
 
+def test_judging_brings_few_libraries_of_its_own() -> None:
+    """They would wait for a driver that is loading, and the first launch for them."""
+    code = (
+        "import sys; from lb_runtime import intercept; import json, fcntl; before = set(sys.modules); "
+        "from lb_runtime import contexts, kernel; from lb_runtime.analysis import judge; "
+        "from lb_runtime.dropin import judging, recall, split; from lb_runtime.history import store; "
+        "found = {name: sys.modules[name] for name in set(sys.modules) - before}; "
+        "print(' '.join(n for n, m in found.items() if str(getattr(m, '__file__', '')).endswith('.so')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
 def test_predicting_loads_no_torch() -> None:
     code = (
         "import sys; from predictor import frontend, program_graph; "
